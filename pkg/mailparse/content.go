@@ -1,0 +1,210 @@
+package mailparse
+
+import (
+	"bytes"
+	"strings"
+)
+
+// maxFieldText bounds a decoded field or file name, in bytes.
+const maxFieldText = 64 << 10
+
+// Decoded returns the body with its transfer encoding (base64, quoted-printable) undone, at most limit
+// bytes of it. Cut is set when there was more. Unencoded bodies alias the raw mail.
+func (p *Part) Decoded(limit int) ([]byte, Flags) {
+	limit = max(limit, 0)
+	body := p.bytes(p.Body)
+	switch {
+	case p.encoding == inBase64 && !isMultipart(p.Type):
+		return decodeBase64(body, limit)
+	case p.encoding == inQuotedPrintable && !isMultipart(p.Type):
+		return decodeQuotedPrintable(body, limit)
+	case len(body) > limit:
+		return body[:limit], Cut
+	}
+	return body, 0
+}
+
+// Text returns the body of a text part as UTF-8, at most limit bytes of it.
+func (p *Part) Text(limit int) (string, Flags) {
+	limit = max(limit, 0)
+	data, flags := p.Decoded(limit)
+	label := p.Charset()
+	if label == "" && p.Type == "text/html" {
+		label = metaCharset(data)
+	}
+	if flags.Has(Cut) {
+		data = withoutCutRune(data)
+	}
+	var text string
+	var more Flags
+	if label == "" {
+		text, more = guessText(data, "")
+	} else {
+		text, more = toUTF8(data, label)
+	}
+	return cutText(text, limit, flags|more)
+}
+
+// withoutCutRune takes off the beginning of a UTF-8 character that a cut left at the end.
+func withoutCutRune(data []byte) []byte {
+	for i := len(data) - 1; i >= 0 && i >= len(data)-3; i-- {
+		switch c := data[i]; {
+		case c < 0x80:
+			return data
+		case c >= 0xf0 && len(data)-i < 4, c >= 0xe0 && c < 0xf0 && len(data)-i < 3, c >= 0xc0 && c < 0xe0 && len(data)-i < 2:
+			return data[:i]
+		case c >= 0xc0:
+			return data
+		}
+	}
+	return data
+}
+
+// metaCharset finds the charset an HTML page declares for itself within its first bytes.
+func metaCharset(page []byte) string {
+	page = bytes.ToLower(page[:min(len(page), 1024)])
+	_, rest, found := bytes.Cut(page, []byte("charset="))
+	if !found {
+		return ""
+	}
+	rest = bytes.TrimLeft(rest, `"' `)
+	if end := bytes.IndexAny(rest, "\"' />;\t\r\n"); end >= 0 {
+		return string(rest[:end])
+	}
+	return ""
+}
+
+// Field returns the decoded text of the first field of that name, or "".
+func (p *Part) Field(name string) string {
+	name = strings.ToLower(name)
+	raw := p.msg.Raw
+	fields := fieldScanner{raw: raw, pos: p.Header.Start, end: p.Header.End}
+	for fields.next() {
+		if equalFold(raw[fields.name.Start:fields.name.End], name) {
+			text, _ := decodeText(p.bytes(fields.value), p.msg.hint(), maxFieldText)
+			return text
+		}
+	}
+	return ""
+}
+
+// Fields calls fn with the name and the raw, still folded value of every field in order, until fn
+// returns false.
+func (p *Part) Fields(fn func(name string, value []byte) bool) {
+	fields := fieldScanner{raw: p.msg.Raw, pos: p.Header.Start, end: p.Header.End}
+	for fields.next() {
+		if !fn(string(p.bytes(fields.name)), p.bytes(fields.value)) {
+			return
+		}
+	}
+}
+
+// Filename returns the decoded file name of an attachment, or "".
+func (p *Part) Filename() string {
+	name := param(p.bytes(p.disposition), "filename")
+	if !name.found {
+		name = param(p.bytes(p.contentType), "name") // RFC 2183 took over from this one
+	}
+	text, _ := name.text(p.Charset(), maxFieldText)
+	return text
+}
+
+// ContentID is the Content-ID without its angle brackets, as "cid:" links name it.
+func (p *Part) ContentID() string {
+	text, _ := decodeText(p.bytes(p.contentID), "", maxFieldText)
+	return trimBrackets(text)
+}
+
+// Charset returns the declared charset in lower case, or "".
+func (p *Part) Charset() string {
+	label, found := param(p.bytes(p.contentType), "charset").token()
+	if !found || len(label) > 64 || !isPlainText(label) {
+		return ""
+	}
+	return strings.ToLower(string(label))
+}
+
+// IsAttachment says whether a mailbox should show the part as an attachment: it is one by its own
+// statement, or it is neither text, nor structure, nor a picture inside a page, nor a signature.
+func (p *Part) IsAttachment() bool {
+	parent := ""
+	if p.Parent >= 0 {
+		parent = p.msg.Parts[p.Parent].Type
+	}
+	switch {
+	case isMultipart(p.Type):
+		return false
+	case equalFold(firstWord(p.bytes(p.disposition)), "attachment"):
+		return true
+	case strings.HasSuffix(p.Type, "-signature"), p.Type == "application/pgp-encrypted":
+		return false
+	case parent == "multipart/report": // a bounce's status and the mail it is about (RFC 6522)
+		return false
+	case isText(p.Type):
+		return param(p.bytes(p.disposition), "filename").found || param(p.bytes(p.contentType), "name").found
+	case parent == "multipart/related" && p.contentID.Len() > 0:
+		return false
+	}
+	return true
+}
+
+// Bodies returns the plain and the HTML text a reader shows, together at most limit bytes. A mail may
+// have several of each: they are joined in their order. Attached messages keep theirs.
+func (m *Message) Bodies(limit int) (plain, html string, flags Flags) {
+	var plains, htmls []string
+	for i := range m.Parts {
+		p := &m.Parts[i]
+		if !isText(p.Type) || p.IsAttachment() || m.insideMessage(p) {
+			continue
+		}
+		text, more := p.Text(limit)
+		flags |= more
+		limit -= len(text)
+		if p.Type == "text/html" {
+			htmls = append(htmls, text)
+		} else if p.Type == "text/plain" {
+			plains = append(plains, text)
+		}
+	}
+	return strings.Join(plains, ""), strings.Join(htmls, ""), flags
+}
+
+func (m *Message) insideMessage(p *Part) bool {
+	for i := p.Parent; i >= 0; i = m.Parts[i].Parent {
+		if !isMultipart(m.Parts[i].Type) {
+			return true
+		}
+	}
+	return false
+}
+
+// hint is the charset to try for undeclared 8-bit text: that of the first text body.
+func (m *Message) hint() string {
+	for i := range m.Parts {
+		if p := &m.Parts[i]; isText(p.Type) {
+			if label := p.Charset(); label != "" {
+				return label
+			}
+		}
+	}
+	return ""
+}
+
+func (p *Part) bytes(s Span) []byte { return p.msg.Raw[s.Start:s.End] }
+
+func firstWord(value []byte) []byte {
+	value = skipSpace(value)
+	if end := bytes.IndexAny(value, "; \t\r\n("); end >= 0 {
+		value = value[:end]
+	}
+	return bytes.Trim(value, `"`)
+}
+
+func trimBrackets(s string) string {
+	if i := strings.IndexByte(s, '<'); i >= 0 {
+		if j := strings.IndexByte(s[i:], '>'); j >= 0 {
+			return s[i+1 : i+j]
+		}
+	}
+	return strings.Trim(s, "<> ")
+}

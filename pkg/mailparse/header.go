@@ -1,0 +1,160 @@
+package mailparse
+
+import "bytes"
+
+// readHeader finds where the header of part i ends and reads the fields that say how to go on. When a
+// boundary line cuts the header short, that delimiter is returned.
+func (ix *indexer) readHeader(i int) (d delimiter, found bool) {
+	raw, p := ix.msg.Raw, &ix.msg.Parts[i]
+	pos := p.Header.Start
+	limit := min(len(raw), pos+MaxHeaderBytes)
+	first := true
+	for pos < limit {
+		line := raw[pos:limit]
+		if n := bytes.IndexByte(line, '\n'); n >= 0 {
+			line = line[:n+1]
+		}
+		ix.steps += len(line)
+		if isBlank(line) {
+			p.Header.End, p.Body.Start = pos, pos+len(line)
+			ix.readFields(p)
+			return delimiter{}, false
+		}
+		if d, found = ix.delimiterAt(pos); found {
+			p.Header.End, p.Body.Start = pos, pos
+			ix.readFields(p)
+			return d, true
+		}
+		if first && !beginsHeader(line) {
+			// No header at all: the text begins at once.
+			ix.msg.Flags |= BadHeader
+			p.Header.End, p.Body.Start = pos, pos
+			return delimiter{}, false
+		}
+		first = false
+		pos += len(line)
+	}
+	if pos < len(raw) {
+		ix.msg.Flags |= HeaderTooBig
+	}
+	p.Header.End, p.Body.Start = pos, pos
+	ix.readFields(p)
+	return delimiter{}, false
+}
+
+// readFields takes note of the first of each field that describes the body.
+func (ix *indexer) readFields(p *Part) {
+	raw := ix.msg.Raw
+	ix.steps += p.Header.Len()
+	fields := fieldScanner{raw: raw, pos: p.Header.Start, end: p.Header.End}
+	for fields.next() {
+		name := raw[fields.name.Start:fields.name.End]
+		if len(name) < len("content-id") || name[0]|0x20 != 'c' {
+			continue
+		}
+		switch {
+		case equalFold(name, "content-type"):
+			setOnce(&p.contentType, fields.value)
+		case equalFold(name, "content-disposition"):
+			setOnce(&p.disposition, fields.value)
+		case equalFold(name, "content-id"):
+			setOnce(&p.contentID, fields.value)
+		case equalFold(name, "content-transfer-encoding") && p.encoding == identity:
+			p.encoding = parseEncoding(raw[fields.value.Start:fields.value.End])
+		}
+	}
+	ix.msg.Flags |= fields.flags
+	if p.contentType.Len() > 0 {
+		mediaType, ok := mediaType(raw[p.contentType.Start:p.contentType.End])
+		if ok {
+			p.Type = mediaType
+		} else {
+			ix.msg.Flags |= BadHeader // RFC 2045 section 5.2: then the default applies
+		}
+	}
+}
+
+func setOnce(s *Span, value Span) {
+	if s.Len() == 0 {
+		*s = value
+	}
+}
+
+// fieldScanner steps over the fields of a header block. A line that is no field is skipped with its
+// continuation lines, because the fields behind it still say how to read the body.
+type fieldScanner struct {
+	raw         []byte
+	pos, end    int
+	name, value Span // value without the last line end, folded as it came
+	count       int
+	flags       Flags
+}
+
+func (f *fieldScanner) next() bool {
+	for f.pos < f.end {
+		start := f.pos
+		nameLen, colon := fieldName(f.raw[start:f.end])
+		valueEnd := f.skipField()
+		if colon < 0 {
+			f.flags |= BadHeader
+			continue
+		}
+		if f.count++; f.count > MaxFields {
+			f.flags |= HeaderTooBig
+			return false
+		}
+		f.name = Span{start, start + nameLen}
+		valueStart := start + colon + 1
+		for valueStart < valueEnd && (f.raw[valueStart] == ' ' || f.raw[valueStart] == '\t') {
+			valueStart++
+		}
+		f.value = Span{valueStart, max(valueStart, valueEnd)}
+		return true
+	}
+	return false
+}
+
+// skipField moves behind the line at pos and its continuation lines (RFC 5322 section 2.2.3) and returns
+// where their text ends.
+func (f *fieldScanner) skipField() int {
+	for {
+		n := bytes.IndexByte(f.raw[f.pos:f.end], '\n')
+		if n < 0 {
+			f.pos = f.end
+			return lineEndBefore(f.raw, f.end)
+		}
+		f.pos += n + 1
+		if f.pos >= f.end || f.raw[f.pos] != ' ' && f.raw[f.pos] != '\t' {
+			return lineEndBefore(f.raw, f.pos)
+		}
+	}
+}
+
+// fieldName returns the length of the name at the start of line and where its colon is, or -1. White
+// space before the colon is obsolete (RFC 5322 section 4.5) but seen.
+func fieldName(line []byte) (length, colon int) {
+	for length < len(line) && line[length] > ' ' && line[length] < 127 && line[length] != ':' {
+		length++
+	}
+	colon = length
+	for colon < len(line) && (line[colon] == ' ' || line[colon] == '\t') {
+		colon++
+	}
+	if length == 0 || colon == len(line) || line[colon] != ':' {
+		return 0, -1
+	}
+	return length, colon
+}
+
+// beginsHeader says whether line may be the first of a header: a field, or the separator line of a mail
+// folder that a careless program sent along.
+func beginsHeader(line []byte) bool {
+	if _, colon := fieldName(line); colon >= 0 {
+		return true
+	}
+	return bytes.HasPrefix(line, []byte("From ")) || bytes.HasPrefix(line, []byte(">From "))
+}
+
+func isBlank(line []byte) bool {
+	return line[0] == '\n' || len(line) == 2 && line[0] == '\r' && line[1] == '\n'
+}

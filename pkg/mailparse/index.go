@@ -1,0 +1,218 @@
+package mailparse
+
+import "bytes"
+
+// Limits of the index. What lies beyond them stays in the mail, is not looked into, and sets a flag.
+const (
+	MaxDepth       = 20
+	MaxParts       = 1000
+	MaxHeaderBytes = 256 << 10
+	MaxFields      = 2000
+	MaxParams      = 64
+	// MaxBoundary is more than the 70 characters of RFC 2046 section 5.1.1, because senders exceed it.
+	MaxBoundary = 200
+)
+
+// Span is a range of bytes of the raw mail: raw[Start:End].
+type Span struct{ Start, End int }
+
+// Len is the number of bytes.
+func (s Span) Len() int { return s.End - s.Start }
+
+// Message is an indexed mail. It keeps the raw bytes it was made from and copies nothing.
+type Message struct {
+	Raw []byte
+	// Parts holds the whole tree in the order of the bytes; Parts[0] is the mail itself.
+	Parts []Part
+	Flags Flags
+}
+
+// Part is one entity: a body with its header, a multipart, or an attached message.
+type Part struct {
+	msg *Message
+	// Parent is the index of the enclosing part in Message.Parts; -1 for the mail itself.
+	Parent int
+	// Depth is 0 for the mail itself.
+	Depth int
+	// Header runs from the first line up to the line that ends it (the empty line, or a boundary). Body
+	// begins after the empty line; the line end before a boundary line belongs to the boundary (RFC 2046
+	// section 5.1.1).
+	Header, Body Span
+	// Type is the lower-case media type; the default when none is given.
+	Type string
+
+	// Values of the fields that say how to read the body; empty spans when absent.
+	contentType, disposition, contentID Span
+	encoding                            transferEncoding
+}
+
+// Index finds the parts of a mail in one pass.
+func Index(raw []byte) *Message {
+	ix := indexer{msg: &Message{Raw: raw}}
+	ix.run()
+	return ix.msg
+}
+
+// IndexPrefix is Index for the first bytes of a larger mail: what the prefix leaves open is Truncated,
+// not Unclosed.
+func IndexPrefix(prefix []byte) *Message {
+	ix := indexer{msg: &Message{Raw: prefix, Flags: Truncated}}
+	ix.run()
+	return ix.msg
+}
+
+// indexer walks over the raw bytes once. Every byte is looked at by the header scan or by the delimiter
+// search, and each line that begins with "--" is compared with at most MaxDepth boundaries, so the work
+// is at most a constant times the length, whatever the nesting.
+type indexer struct {
+	msg *Message
+	// stack holds the open parts from the mail itself down to the current one.
+	stack [MaxDepth + 1]frame
+	open  int
+	// live counts the frames whose boundary is still looked for.
+	live int
+	// steps counts the bytes looked at; the tests hold it to a multiple of the length.
+	steps int
+}
+
+type frame struct {
+	part int
+	// boundary is nil for a leaf, an attached message, and a multipart after its closing delimiter.
+	boundary []byte
+	seen     bool
+}
+
+func (ix *indexer) run() {
+	d, found := ix.entity(-1, 0)
+	for found {
+		ix.closeTo(d.frame+1, d.end)
+		f := &ix.stack[d.frame]
+		f.seen = true
+		switch {
+		case d.closing:
+			f.boundary = nil
+			ix.live--
+			d, found = ix.nextDelimiter(d.next)
+		case len(ix.msg.Parts) >= MaxParts:
+			ix.msg.Flags |= TooManyParts
+			found = false
+		default:
+			d, found = ix.entity(f.part, d.next)
+		}
+	}
+	if ix.msg.Flags.Has(Truncated) || ix.msg.Flags.Has(TooManyParts) {
+		ix.forgetBoundaries() // not reached is not missing
+	}
+	ix.closeTo(0, len(ix.msg.Raw))
+}
+
+// entity adds the part that begins at pos, and the messages directly inside it, and returns the
+// delimiter that ends the innermost of them.
+func (ix *indexer) entity(parent, pos int) (delimiter, bool) {
+	for {
+		i := ix.add(parent, pos)
+		d, found := ix.readHeader(i)
+		boundary := ix.boundaryOf(i)
+		ix.push(i, boundary)
+		if found {
+			return d, true
+		}
+		body := ix.msg.Parts[i].Body.Start
+		if boundary != nil || !ix.holdsMessage(i) {
+			return ix.nextDelimiter(body)
+		}
+		parent, pos = i, body
+	}
+}
+
+func (ix *indexer) add(parent, pos int) int {
+	m := ix.msg
+	if m.Parts == nil {
+		m.Parts = make([]Part, 0, 4)
+	}
+	p := Part{msg: m, Parent: parent, Header: Span{pos, pos}, Body: Span{pos, pos}, Type: "text/plain"}
+	if parent >= 0 {
+		p.Depth = m.Parts[parent].Depth + 1
+		if m.Parts[parent].Type == "multipart/digest" { // RFC 2046 section 5.1.5
+			p.Type = "message/rfc822"
+		}
+	}
+	m.Parts = append(m.Parts, p)
+	return len(m.Parts) - 1
+}
+
+// boundaryOf returns the boundary of a multipart that can be descended into, or nil.
+func (ix *indexer) boundaryOf(i int) []byte {
+	p := &ix.msg.Parts[i]
+	if !isMultipart(p.Type) {
+		return nil
+	}
+	boundary, _ := param(ix.bytes(p.contentType), "boundary").token()
+	boundary = bytes.TrimRight(boundary, " \t") // RFC 2046 section 5.1.1: never ends in white space
+	switch {
+	case ix.msg.Flags.Has(Truncated) && p.Header.End == len(ix.msg.Raw):
+		return nil // the parameter may be in the part that was not given
+	case len(boundary) == 0 || len(boundary) > MaxBoundary:
+		ix.msg.Flags |= MissingBoundary
+		return nil
+	case p.Depth >= MaxDepth:
+		ix.msg.Flags |= Deep
+		return nil
+	}
+	return boundary
+}
+
+// holdsMessage says whether the part is an attached message that can be descended into. An encoded one
+// (forbidden by RFC 2046 section 5.2.1, but sent) is left as it is: its offsets are not in the raw mail.
+func (ix *indexer) holdsMessage(i int) bool {
+	p := &ix.msg.Parts[i]
+	switch {
+	case p.Type != "message/rfc822" && p.Type != "message/global", p.encoding != identity:
+		return false
+	case p.Depth >= MaxDepth:
+		ix.msg.Flags |= Deep
+		return false
+	case len(ix.msg.Parts) >= MaxParts:
+		ix.msg.Flags |= TooManyParts
+		return false
+	}
+	return true
+}
+
+func (ix *indexer) push(part int, boundary []byte) {
+	ix.stack[ix.open] = frame{part: part, boundary: boundary}
+	ix.open++
+	if boundary != nil {
+		ix.live++
+	}
+}
+
+// closeTo ends all open parts but the outermost n. The line end that end leaves out may be the empty line
+// behind a header; then the part, and what encloses it, is empty but does not end before it begins.
+func (ix *indexer) closeTo(n, end int) {
+	for ix.open > n {
+		ix.open--
+		f := &ix.stack[ix.open]
+		p := &ix.msg.Parts[f.part]
+		end = max(end, p.Body.Start)
+		p.Body.End = end
+		if f.boundary == nil {
+			continue
+		}
+		ix.live--
+		if f.seen {
+			ix.msg.Flags |= Unclosed
+		} else {
+			ix.msg.Flags |= MissingBoundary
+		}
+	}
+}
+
+func (ix *indexer) forgetBoundaries() {
+	for i := range ix.stack[:ix.open] {
+		ix.stack[i].boundary = nil
+	}
+	ix.live = 0
+}
+
+func (ix *indexer) bytes(s Span) []byte { return ix.msg.Raw[s.Start:s.End] }

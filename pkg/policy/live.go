@@ -1,0 +1,202 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+const (
+	// settle is how long changes are collected before a new set is made: a script that adds ten thousand recipients
+	// must not copy the set ten thousand times. Well below the second in which a change is promised to be in force.
+	settle = 100 * time.Millisecond
+	// verifyEvery is how often the bucket is asked whether we have seen its last change. A watch heals itself after
+	// a lost connection, but not when the bucket was made anew.
+	verifyEvery = 10 * time.Second
+	// retryEvery is the wait between attempts to open the bucket.
+	retryEvery = time.Second
+)
+
+// liveSet is what the bucket holds; immutable once it is stored in Policy.live.
+type liveSet struct {
+	domains    domains
+	recipients map[string]struct{}
+}
+
+func (s *liveSet) hasRecipient(mailbox string) bool {
+	_, ok := s.recipients[mailbox]
+	return ok
+}
+
+// Loaded says whether the bucket has been read at least once.
+func (p *Policy) Loaded() bool { return p.live.Load() != nil }
+
+// Follow keeps the policy equal to the bucket until ctx ends. open finds the bucket; while it cannot, or the watch
+// breaks, Follow tries again every second, and the last known set stays in force.
+func (p *Policy) Follow(ctx context.Context, open func(ctx context.Context) (jetstream.KeyValue, error), logger *slog.Logger) error {
+	complaint := ""
+	for {
+		began := time.Now()
+		kv, err := open(ctx)
+		if err == nil {
+			err = p.Watch(ctx, kv)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		// Each reason is said once, and again when the watch had worked for a while in between.
+		if time.Since(began) > p.verifyEvery || err.Error() != complaint {
+			complaint = err.Error()
+			logger.Warn("the policy bucket cannot be read; what is known of it stays in force, trying again", "loaded", p.Loaded(), "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(p.retryEvery):
+		}
+	}
+}
+
+// errStale makes Follow begin again.
+var errStale = errors.New("the bucket has changes that the watch did not see")
+
+// Watch reads the bucket and then follows its changes, until ctx ends or the watch breaks.
+func (p *Policy) Watch(ctx context.Context, kv jetstream.KeyValue) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	last, err := lastRevision(ctx, kv)
+	if err != nil {
+		return err
+	}
+	watcher, err := kv.WatchAll(ctx, jetstream.MetaOnly())
+	if err != nil {
+		return fmt.Errorf("watching the policy bucket: %w", err)
+	}
+	defer stop(watcher)
+	f := follower{policy: p, kv: kv, state: newBucketState(), seen: last}
+	return f.run(ctx, watcher.Updates())
+}
+
+// stop ends a watch. The client's callback may be waiting for room in the channel, so it is emptied meanwhile.
+func stop(watcher jetstream.KeyWatcher) {
+	go func() {
+		for range watcher.Updates() { //nolint:revive // emptying it is the purpose
+		}
+	}()
+	_ = watcher.Stop()
+}
+
+func lastRevision(ctx context.Context, kv jetstream.KeyValue) (uint64, error) {
+	status, err := kv.Status(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("asking for the state of the policy bucket: %w", err)
+	}
+	s, ok := status.(*jetstream.KeyValueBucketStatus)
+	if !ok {
+		return 0, fmt.Errorf("asking for the state of the policy bucket: the client answers with a %T", status)
+	}
+	return s.StreamInfo().State.LastSeq, nil
+}
+
+// follower applies the changes of one watch.
+type follower struct {
+	policy *Policy
+	kv     jetstream.KeyValue
+	state  bucketState
+	seen   uint64 // last revision that is in state, or was there before the watch began
+	behind uint64 // what seen was when the bucket was found to be ahead of it
+	loaded bool
+}
+
+func (f *follower) run(ctx context.Context, updates <-chan jetstream.KeyValueEntry) error {
+	var settled <-chan time.Time
+	verify := time.NewTicker(f.policy.verifyEvery)
+	defer verify.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case entry, open := <-updates:
+			switch {
+			case !open:
+				return errors.New("the watch of the policy bucket ended")
+			case entry == nil: // the marker behind the last of the first values
+				f.loaded = true
+				f.publish()
+			default:
+				f.apply(entry)
+				if f.loaded && settled == nil {
+					settled = time.After(settle)
+				}
+			}
+		case <-settled:
+			settled = nil
+			f.publish()
+		case <-verify.C:
+			if err := f.verify(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (f *follower) apply(entry jetstream.KeyValueEntry) {
+	f.seen = max(f.seen, entry.Revision())
+	f.state.set(entry.Key(), entry.Operation() == jetstream.KeyValuePut)
+}
+
+func (f *follower) publish() { f.policy.live.Store(f.state.freeze()) }
+
+// verify finds out whether changes have passed the watch by. A bucket that is ahead may only be faster than the
+// watch: it counts when the watch has stood still since the last look.
+func (f *follower) verify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, f.policy.verifyEvery)
+	defer cancel()
+	last, err := lastRevision(ctx, f.kv)
+	switch {
+	case err != nil: // the log is away: the watch comes back with it
+		f.behind = 0
+	case last < f.seen:
+		return errStale
+	case last > f.seen && f.behind == f.seen+1:
+		return errStale
+	case last > f.seen:
+		f.behind = f.seen + 1
+	default:
+		f.behind = 0
+	}
+	return nil
+}
+
+// bucketState is what the keys seen so far amount to.
+type bucketState map[string]map[string]struct{}
+
+func newBucketState() bucketState {
+	return bucketState{domainKeys: {}, recipientKeys: {}}
+}
+
+// set records that a key is there or not. Keys that are not as AddDomain or AddRecipient write them are ignored.
+func (b bucketState) set(k string, present bool) {
+	kind, text, ok := parseKey(k)
+	if !ok || b[kind] == nil {
+		return
+	}
+	if present {
+		b[kind][text] = struct{}{}
+	} else {
+		delete(b[kind], text)
+	}
+}
+
+func (b bucketState) freeze() *liveSet {
+	set := &liveSet{domains: newDomains(nil), recipients: maps.Clone(b[recipientKeys])}
+	for pattern := range b[domainKeys] {
+		set.domains.add(pattern)
+	}
+	return set
+}

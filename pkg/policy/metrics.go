@@ -1,0 +1,39 @@
+package policy
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Collector returns the policy's metrics, to be registered.
+func (p *Policy) Collector() prometheus.Collector {
+	return &collector{
+		policy:     p,
+		domains:    prometheus.NewDesc("sluice_policy_domains", "Accepted domains and domain patterns by where they come from.", []string{"source"}, nil),
+		recipients: prometheus.NewDesc("sluice_policy_recipients", "Recipients in the policy bucket, as last known.", nil, nil),
+		loaded:     prometheus.NewDesc("sluice_policy_loaded", "1 once the policy bucket has been read.", nil, nil),
+	}
+}
+
+// collector counts when it is asked: the sets are immutable, so a gauge could only be late.
+type collector struct {
+	policy                      *Policy
+	domains, recipients, loaded *prometheus.Desc
+}
+
+func (c *collector) Describe(descs chan<- *prometheus.Desc) {
+	descs <- c.domains
+	descs <- c.recipients
+	descs <- c.loaded
+}
+
+func (c *collector) Collect(metrics chan<- prometheus.Metric) {
+	live, loaded := c.policy.live.Load(), 1.0
+	if live == nil {
+		live, loaded = &liveSet{}, 0
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	gauge(c.domains, float64(c.policy.static.len()), "config")
+	gauge(c.domains, float64(live.domains.len()), "bucket")
+	gauge(c.recipients, float64(len(live.recipients)))
+	gauge(c.loaded, loaded)
+}

@@ -1,0 +1,254 @@
+package smtpd
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"time"
+)
+
+// flushAt is how many reply bytes are written even if there is probably more input.
+const flushAt = 16 << 10
+
+// Reasons for the end of a conversation. All but errQuiet and errUpgrade are final.
+var (
+	errOver    = errors.New("session over")                  // the session said so; its last reply is queued
+	errTimeout = errors.New("client was silent or too slow") // a deadline of this package
+	errQuiet   = errors.New("nothing came for a while")      // time to wait on a fresh stack
+	errUpgrade = errors.New("STARTTLS")                      // time for the handshake
+	errRefused = errors.New("connection refused by a limit")
+)
+
+// conn drives one Session over one socket. All of it belongs to the goroutine of serve, except busy,
+// socket.wake and socket.kill.
+type conn struct {
+	socket
+	srv     *Server
+	sess    *Session
+	tls     *tls.Conn
+	plain   chunk // decrypted input, when tls is set
+	started bool
+	kind    ListenerKind
+
+	onReadable func(fd uintptr) bool // readable, bound once: a method value per call would be garbage
+	reason     error                 // why readable said it was done
+
+	delivery Delivery
+	size     int64 // bytes of the mail so far
+	mails    int
+
+	opened    time.Duration
+	idleSince time.Duration // when the wait for the current command began
+	dataSince time.Duration // when the current mail's bytes were asked for; 0 outside
+	dataBytes int64         // input consumed since
+	lastByte  time.Duration
+
+	// busy is the watchdog's tick at which a call into Sink or Recipients began, 0 outside.
+	busy atomic.Int64
+
+	counted  netip.Addr // the address to leave at the end, invalid when none
+	active   bool       // counted as a client session
+	unspoken bool       // the greeting is queued and not written
+	silent   bool       // a health check: not in logs and numbers of clients
+	told     bool       // Session.Shutdown was called
+	rested   bool       // already waiting on a fresh stack
+	wantTLS  bool       // STARTTLS was accepted, its reply is queued
+	tlsMail  bool       // a mail came over TLS
+}
+
+// serve runs the connection to its end. When the client has been quiet for a moment it goes on in a new
+// goroutine: the stack that a command needed would else stay for as long as the client is idle, and that stack
+// is most of what an idle connection costs.
+func (c *conn) serve() {
+	var err error
+	defer func() {
+		if r := recover(); r != nil {
+			err = c.panicked(r)
+		}
+		if err == errQuiet {
+			go c.serve()
+			return
+		}
+		c.end(err)
+	}()
+	if !c.started {
+		c.started = true
+		if err = c.begin(); err != nil {
+			return
+		}
+	}
+	err = c.converse()
+	for err == errUpgrade {
+		if err = c.upgrade(); err == nil {
+			err = c.converse()
+		}
+	}
+}
+
+// converse reads, feeds and answers until something ends it.
+//
+// It does so inside one call of RawConn.Read: readable is called when there may be input and returns false to
+// wait for more. A call per wait would have to ask the kernel once more before each wait, because what became
+// readable between two calls is not remembered; inside one call it is.
+func (c *conn) converse() error {
+	if !c.rested {
+		if err := c.feed(); err != nil { // what crypto/tls or the read of a PROXY header has brought already
+			return err
+		}
+	}
+	for {
+		c.reason = nil
+		err := c.raw.Read(c.onReadable)
+		if err == nil {
+			return c.reason
+		}
+		c.readArmed = 0
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if err := c.ranOut(); err != nil {
+			return err
+		}
+	}
+}
+
+// readable is called by RawConn.Read. It takes what is there, feeds it, writes the replies and returns false to
+// wait, or true with c.reason.
+func (c *conn) readable(fd uintptr) (done bool) {
+	for {
+		err := c.receive(fd)
+		if err == nil {
+			if c.dataSince != 0 {
+				c.lastByte = c.now()
+			}
+			if c.unspoken {
+				c.srv.metrics.connections.WithLabelValues("early_talker").Inc()
+			}
+			c.rested = false
+			err = c.feed()
+		}
+		switch {
+		case err == nil && c.full && len(c.sess.Output()) < flushAt:
+			// The session refuses what a client sent without waiting for certain replies. What did not fit into
+			// this read was sent before the reply, too.
+			continue
+		case err == nil || err == errWouldBlock:
+			if err = c.beforeWait(); err == nil {
+				return false
+			}
+		}
+		c.reason = err
+		return true
+	}
+}
+
+// feed gives the session all input and does what it asks for.
+func (c *conn) feed() error {
+	for {
+		if c.tls != nil {
+			switch err := c.decrypt(); {
+			case err == errWouldBlock:
+				return nil
+			case err != nil:
+				return err
+			}
+		}
+		if err := c.feedPending(); err != nil || c.tls == nil {
+			return err
+		}
+	}
+}
+
+func (c *conn) feedPending() error {
+	in := &c.chunk
+	if c.tls != nil {
+		in = &c.plain
+	}
+	for {
+		n, ev := c.sess.Feed(in.pending())
+		if ev.Kind != EventNone {
+			if err := c.handle(ev); err != nil {
+				return err
+			}
+		}
+		in.consume(n)
+		c.trackData(n)
+		if ev.Kind == EventNone {
+			return nil
+		}
+	}
+}
+
+// beforeWait is called when all input is consumed: all replies go out in one write.
+func (c *conn) beforeWait() error {
+	if err := c.flush(); err != nil {
+		return err
+	}
+	if c.wantTLS {
+		return errUpgrade
+	}
+	if err := c.armWait(); err != nil {
+		return err
+	}
+	// After arming: a shutdown that comes later than this look wakes the wait.
+	if c.srv.draining.Load() && !c.told {
+		c.told = true
+		if c.sess.Shutdown() {
+			return errOver
+		}
+	}
+	return nil
+}
+
+// upgrade does the handshake after STARTTLS.
+func (c *conn) upgrade() error {
+	c.wantTLS = false
+	if err := c.startTLS(); err != nil {
+		return err
+	}
+	c.sess.TLSStarted(c.tlsInfo())
+	c.idleSince = c.now()
+	return nil
+}
+
+// flush writes the queued replies.
+func (c *conn) flush() error {
+	out := c.sess.Output()
+	if len(out) == 0 {
+		return nil
+	}
+	var err error
+	if c.tls != nil {
+		_, err = c.tls.Write(out)
+	} else {
+		_, err = c.write(out, c.srv.cfg.Timeouts.Write)
+	}
+	c.sess.Flushed()
+	c.idleSince, c.unspoken = c.now(), false
+	if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			c.srv.metrics.timeouts.WithLabelValues("write").Inc()
+		}
+		return fmt.Errorf("writing a reply: %w", err)
+	}
+	return nil
+}
+
+// panicked reports a programming error; only this session ends.
+func (c *conn) panicked(r any) error {
+	c.srv.metrics.panics.Inc()
+	err := fmt.Errorf("panic: %v", r)
+	c.srv.logger.Error("SMTP session ended by a programming error", "session_id", c.sessionID(), "error", err, "stack", string(debug.Stack()))
+	return err
+}
+
+func (c *conn) sessionID() string {
+	if c.sess == nil {
+		return ""
+	}
+	return c.sess.Peer().Session
+}

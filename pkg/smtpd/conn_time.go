@@ -1,0 +1,65 @@
+package smtpd
+
+import "time"
+
+// quiet is how long a connection waits on the stack its last command has grown before it moves to a fresh one.
+const quiet = time.Second
+
+// armWait sets the deadline of the wait that follows.
+func (c *conn) armWait() error {
+	now := c.now()
+	end := c.deadline()
+	if !c.rested {
+		end = min(end, now+quiet)
+	}
+	return c.arm(now, end)
+}
+
+// ranOut is called when a wait ended without input: the client's time is up (errTimeout), it is time for a
+// fresh stack (errQuiet), or the wait ended early and goes on: its deadline was an old one, or a wake-up.
+func (c *conn) ranOut() error {
+	now := c.now()
+	switch {
+	case now >= c.deadline():
+		return errTimeout
+	case !c.rested && now >= max(c.idleSince, c.lastByte)+quiet:
+		c.rested = true
+		return errQuiet
+	}
+	return c.beforeWait()
+}
+
+// deadline is when the client's time is up. Waiting for a command it counts from the last reply, not from the
+// last byte: a byte now and then keeps nothing alive.
+func (c *conn) deadline() time.Duration {
+	t := &c.srv.cfg.Timeouts
+	end := time.Duration(1<<63 - 1)
+	if c.dataSince != 0 {
+		slowest := time.Duration(c.dataBytes) * time.Second / time.Duration(t.DataRate)
+		end = min(c.dataSince+t.DataTotal, c.dataSince+t.DataGrace+slowest)
+	}
+	if c.sess.InData() {
+		return min(end, max(c.lastByte, c.dataSince)+t.DataBlock)
+	}
+	idle := t.Idle
+	if c.tlsMail {
+		idle = t.IdleAfterTLS
+	}
+	if c.srv.overloaded.Load() {
+		idle = min(idle, t.IdleOverload)
+	}
+	return min(end, c.idleSince+idle)
+}
+
+// trackData keeps the clock and the count of the mail on its way: from the first byte asked for, through all
+// BDAT chunks and the commands between them, to the end of what is being read (or read and thrown away).
+func (c *conn) trackData(consumed int) {
+	switch {
+	case c.dataSince != 0 && (c.sess.InData() || c.delivery != nil):
+		c.dataBytes += int64(consumed)
+	case c.dataSince != 0:
+		c.dataSince, c.dataBytes = 0, 0
+	case c.sess.InData():
+		c.dataSince, c.dataBytes = c.now(), 0
+	}
+}

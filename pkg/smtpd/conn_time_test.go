@@ -1,0 +1,169 @@
+package smtpd
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+)
+
+// trickle sends one byte per interval until the connection refuses them.
+func (c *client) trickle(text string, interval time.Duration) (sent int) {
+	c.t.Helper()
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for i := range len(text) {
+		if _, err := c.conn.Write([]byte{text[i]}); err != nil {
+			return i
+		}
+		<-tick.C
+	}
+	return len(text)
+}
+
+func TestIdleClientIsClosedWith421(t *testing.T) {
+	srv := start(t, Config{Timeouts: Timeouts{Idle: 100 * time.Millisecond}}, new(memorySink))
+	c := dial(t, srv.addr)
+	c.hello()
+	c.want("421 4.4.2")
+	c.wantClosed()
+	if n := valueOf(srv.metrics.timeouts.WithLabelValues("command")); n != 1 {
+		t.Errorf("timeouts_total{command} is %v", n)
+	}
+}
+
+// A byte now and then does not keep a command alive: its deadline counts from the last reply.
+func TestTricklingACommandIsClosed(t *testing.T) {
+	srv := start(t, Config{Timeouts: Timeouts{Idle: 300 * time.Millisecond}}, new(memorySink))
+	c := dial(t, srv.addr)
+	c.hello()
+	began := time.Now()
+	sent := c.trickle("NOOP "+strings.Repeat("x", 1000), 30*time.Millisecond)
+	if sent > 100 || time.Since(began) > 5*time.Second {
+		t.Fatalf("the server took %d trickled bytes in %v", sent, time.Since(began))
+	}
+	c.want("421 4.4.2")
+}
+
+// The library this engine replaces went on with the rest of a timed-out body as commands.
+func TestStalledBodyIsClosedAndNothingExecuted(t *testing.T) {
+	for _, data := range []string{"DATA\r\n", "BDAT 1000\r\n"} {
+		t.Run(data[:4], func(t *testing.T) {
+			srv := start(t, Config{Timeouts: Timeouts{DataBlock: 150 * time.Millisecond}}, new(memorySink))
+			c := dial(t, srv.addr)
+			c.hello()
+			c.cmd("MAIL FROM:<a@sender.example>", "250")
+			c.cmd("RCPT TO:<u@example.com>", "250")
+			c.send(data)
+			if data == "DATA\r\n" {
+				c.want("354")
+			}
+			c.send("Subject: x\r\n\r\nhalf a mail\r\n")
+			c.want("421 4.4.2")
+			// Late bytes, as an attacker times them: the rest of the body with commands in it.
+			_, _ = io.WriteString(c.conn, ".\r\nMAIL FROM:<evil@sender.example>\r\nRCPT TO:<u@example.com>\r\nDATA\r\n")
+			_, _ = io.WriteString(c.conn, "smuggled\r\n.\r\n")
+			c.wantClosed()
+			eventually(t, "the mail is dropped", func() bool { return srv.sink.abortedCount() == 1 })
+			if n := len(srv.sink.stored()); n != 0 {
+				t.Fatalf("%d mails stored", n)
+			}
+			if n := valueOf(srv.metrics.commands.WithLabelValues("MAIL", "2xx")); n != 1 {
+				t.Errorf("%v MAIL commands were executed", n)
+			}
+		})
+	}
+}
+
+func TestSlowBodyIsClosed(t *testing.T) {
+	tests := map[string]struct {
+		timeouts Timeouts
+		begin    string // behind RCPT
+		body     string
+	}{
+		"minimum rate":            {Timeouts{DataGrace: 200 * time.Millisecond, DataRate: 1000}, "DATA\r\n", strings.Repeat("x", 2000)},
+		"total":                   {Timeouts{DataTotal: 300 * time.Millisecond}, "DATA\r\n", strings.Repeat("x", 2000)},
+		"minimum rate in a chunk": {Timeouts{DataGrace: 200 * time.Millisecond, DataRate: 1000}, "BDAT 2000\r\n", strings.Repeat("x", 2000)},
+		"total over chunks":       {Timeouts{DataTotal: 300 * time.Millisecond}, "", strings.Repeat("BDAT 1\r\nx", 500)},
+		"rate over chunks":        {Timeouts{DataGrace: 200 * time.Millisecond, DataRate: 1000}, "", strings.Repeat("BDAT 1\r\nx", 500)},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := start(t, Config{Timeouts: test.timeouts}, new(memorySink))
+			c := dial(t, srv.addr)
+			c.hello()
+			c.cmd("MAIL FROM:<a@sender.example>", "250")
+			c.cmd("RCPT TO:<u@example.com>", "250")
+			c.send(test.begin)
+			if test.begin == "DATA\r\n" {
+				c.want("354 ")
+			}
+			began := time.Now()
+			sent := c.trickle(test.body, 5*time.Millisecond)
+			if took := time.Since(began); sent == len(test.body) || took > 5*time.Second {
+				t.Fatalf("the server took %d bytes in %v", sent, took)
+			}
+			eventually(t, "the mail is dropped", func() bool { return srv.sink.abortedCount() == 1 })
+			if valueOf(srv.metrics.timeouts.WithLabelValues("data")) != 1 {
+				t.Errorf("not counted as a data timeout:\n%s", srv.log)
+			}
+		})
+	}
+}
+
+func TestOverloadShortensPatience(t *testing.T) {
+	srv := start(t, Config{MaxConns: 4, Timeouts: Timeouts{Idle: time.Hour, IdleOverload: 100 * time.Millisecond}}, new(memorySink))
+	for range 3 {
+		dial(t, srv.addr).hello()
+	}
+	waiting := dial(t, srv.addr)
+	waiting.hello() // four of four: crowded; the watchdog wakes those who wait already
+	waiting.want("421 4.4.2")
+	waiting.wantClosed()
+}
+
+func TestTLSConnectionIsKeptShortAfterAMail(t *testing.T) {
+	cfg, roots := withCertificate(t, Config{Timeouts: Timeouts{Idle: time.Hour, IdleAfterTLS: 100 * time.Millisecond}})
+	srv := start(t, cfg, new(memorySink))
+	c := dial(t, srv.addr)
+	c.hello()
+	c.startTLS(roots)
+	c.cmd("EHLO client.example", "250-")
+	c.envelope()
+	c.send("x\r\n.\r\n")
+	c.want("250 2.0.0")
+	c.want("421 4.4.2")
+}
+
+// A million commands and nobody reads the answers: the server stops reading, and ends it after the write
+// deadline.
+func TestReaderStopped(t *testing.T) {
+	srv := start(t, Config{Timeouts: Timeouts{Write: 300 * time.Millisecond}}, new(memorySink))
+	before := heapInUse()
+	c := dial(t, srv.addr)
+	c.hello()
+	// A mail in each group keeps the junk limit away, so that only the write deadline can end this.
+	flood := []byte(strings.Repeat("MAIL FROM:<a@b.example>\r\nRCPT TO:<u@example.com>\r\nBDAT 1 LAST\r\nx"+strings.Repeat("NOOP\r\n", 40), 100))
+	sent := 0
+	for range 250 { // a million NOOPs
+		n, err := c.conn.Write(flood)
+		if sent += n; err != nil {
+			break
+		}
+	}
+	if sent >= 250*len(flood) {
+		t.Fatal("the server read everything although its replies were not")
+	}
+	eventually(t, "the connection is closed", func() bool {
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		return len(srv.conns) == 0
+	})
+	if n := valueOf(srv.metrics.timeouts.WithLabelValues("write")); n != 1 {
+		t.Errorf("timeouts_total{write} is %v", n)
+	}
+	if grown := heapInUse() - before; grown > 16<<20 {
+		t.Errorf("memory grew by %d bytes", grown)
+	}
+}

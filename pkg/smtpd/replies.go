@@ -1,0 +1,69 @@
+package smtpd
+
+// The replies. Enhanced codes are those of RFC 3463 and its registry; every one has the class of its code
+// (RFC 2034 section 4). They are variables only because Go has no constant structs; nothing writes to them.
+var (
+	replyOK     = Reply{250, "2.0.0", "Ok"}
+	replyBye    = Reply{221, "2.0.0", "Bye"}
+	replyHelp   = Reply{214, "2.0.0", "See RFC 5321"}
+	replyVerify = Reply{252, "2.5.0", "Send the mail and see"}
+
+	replyTLSReady  = Reply{220, "2.0.0", "Ready to start TLS"}
+	replySender    = Reply{250, "2.1.0", "Ok"}
+	replyRecipient = Reply{250, "2.1.5", "Ok"}
+	replySendData  = Reply{354, "", "End data with <CR><LF>.<CR><LF>"}
+
+	// What the sender got wrong in the dialogue; these count as errors.
+	replyEmptyLine      = Reply{500, "5.5.2", "Empty command"}
+	replyUnknown        = Reply{500, "5.5.1", "Unknown command"}
+	replyNotUTF8        = Reply{500, "5.5.2", "Command is neither ASCII nor UTF-8"}
+	replyLongLine       = Reply{500, "5.5.2", "Command line too long"}
+	replyControl        = Reply{501, "5.5.2", "Control character in command"}
+	replyBadHelo        = Reply{501, "5.5.2", "Give your name in printable ASCII"}
+	replyArgument       = Reply{501, "5.5.4", "Argument missing"}
+	replyNoArgument     = Reply{501, "5.5.4", "No argument allowed"}
+	replyMailSyntax     = Reply{501, "5.5.4", "Syntax: MAIL FROM:<address>"}
+	replyRcptSyntax     = Reply{501, "5.5.4", "Syntax: RCPT TO:<address>"}
+	replyBadParam       = Reply{501, "5.5.4", "Malformed parameter"}
+	replyUnknownParam   = Reply{555, "5.5.4", "Unsupported parameter"}
+	replyBadSender      = Reply{501, "5.1.7", "Bad sender address syntax"}
+	replyBadRecipient   = Reply{501, "5.1.3", "Bad recipient address syntax"}
+	replyNotImplemented = Reply{502, "5.5.1", "Command not implemented"}
+	replyHeloFirst      = Reply{503, "5.5.1", "Send HELO or EHLO first"}
+	replyNested         = Reply{503, "5.5.1", "A mail is already under way"}
+	replyMailFirst      = Reply{503, "5.5.1", "Send MAIL first"}
+	replyRcptFirst      = Reply{503, "5.5.1", "Send RCPT first"}
+	replyInTransaction  = Reply{503, "5.5.1", "Not in the middle of a mail"}
+	replyInChunks       = Reply{503, "5.5.1", "Go on with BDAT, or RSET"}
+	replyTLSActive      = Reply{503, "5.5.1", "TLS is already active"}
+	replyNoRecipients   = Reply{554, "5.5.1", "No valid recipients"}
+	replyEmptyChunk     = Reply{501, "5.5.4", "An empty chunk must be the last"}
+	replyJunk           = Reply{503, "5.5.1", "Too many commands without a mail"}
+	replyRefusedService = Reply{503, "5.5.1", "No service here, send QUIT"}
+
+	// What ends the session.
+	replyBareLF        = Reply{550, "5.5.2", "Lines end with <CR><LF>"}
+	replySync          = Reply{554, "5.5.0", "You must wait for my reply"}
+	replyNotSMTP       = Reply{221, "2.7.0", "This is SMTP, goodbye"}
+	replyBadChunk      = Reply{521, "5.5.4", "Bad chunk size, cannot find the next command"}
+	replyTooManyErrors = Reply{421, "4.7.0", "Too many errors"}
+	replyTooManyRcpts  = Reply{421, "4.7.0", "Too many refused recipients"}
+	replyTooManyMails  = Reply{421, "4.7.0", "Too many mails on one connection"}
+	replyTimeout       = Reply{421, "4.4.2", "Timeout"}
+	replyShutdown      = Reply{421, "4.3.2", "Shutting down, try again"}
+
+	// What is wrong with an address.
+	replySenderUTF8    = Reply{553, "5.6.7", "Sender needs SMTPUTF8"}
+	replyRecipientUTF8 = Reply{553, "5.6.7", "Recipient needs SMTPUTF8"}
+	replyRelay         = Reply{550, "5.7.1", "Relaying denied"}
+	replyRcptMax       = Reply{452, "4.5.3", "Too many recipients, send the rest in another mail"}
+	replyEnvelopeMax   = Reply{452, "4.5.3", "Envelope too large, send the rest in another mail"}
+
+	// What is wrong with a mail.
+	replyTooLarge = Reply{552, "5.3.4", "Mail exceeds the size limit"}
+	replyEndings  = Reply{550, "5.5.2", "Bare <CR>, or <LF> without <CR>, in the mail"}
+	replyLoop     = Reply{554, "5.4.6", "Mail loop: too many Received fields"}
+
+	// Our own faults are temporary.
+	replyFault = Reply{451, "4.3.0", "Temporary failure, try again later"}
+)

@@ -1,0 +1,120 @@
+package smtpd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"time"
+)
+
+const (
+	// watchEvery is how often the watchdog looks.
+	watchEvery = time.Second
+	// stuckFor is how much longer than Timeouts.Commit a sink may take before its client is let go.
+	stuckFor = 30 * time.Second
+	// closeFor is how long closed connections get to notice after Shutdown's context has ended.
+	closeFor = 5 * time.Second
+)
+
+// track registers a listener; false when the server is shutting down.
+func (s *Server) track(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	s.wg.Add(1)
+	if !s.watching {
+		s.watching = true
+		go s.watch()
+	}
+	return true
+}
+
+func (s *Server) untrack(l net.Listener) {
+	s.mu.Lock()
+	delete(s.listeners, l)
+	s.mu.Unlock()
+	_ = l.Close() // closed already when this is a shutdown
+	s.wg.Done()
+}
+
+// Shutdown closes the listeners and tells idle clients 421 at once. Clients in the middle of a transaction may
+// finish it until ctx ends; then every connection is closed, and the error of ctx returned. A mail that has no
+// 250 by then stays with its sender.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining.Store(true)
+	for l := range s.listeners {
+		_ = l.Close()
+	}
+	for c := range s.conns {
+		c.wake()
+	}
+	s.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		s.wg.Wait()
+		close(done)
+	}()
+	defer s.stop()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.stop() // commits give up
+	left := s.closeAll()
+	select {
+	case <-done:
+		return fmt.Errorf("closed %d SMTP sessions that had not finished: %w", left, ctx.Err())
+	case <-time.After(closeFor):
+		return fmt.Errorf("some of %d closed SMTP sessions still wait for their sink: %w", left, ctx.Err())
+	}
+}
+
+func (s *Server) closeAll() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		c.kill()
+	}
+	return len(s.conns)
+}
+
+// watch notices overload, and calls into a sink or a policy that do not come back. It ends with the base context.
+func (s *Server) watch() {
+	ticker := time.NewTicker(watchEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.base.Done():
+			return
+		case <-ticker.C:
+		}
+		s.tick.Add(1)
+		crowded := s.limits.crowded()
+		began := crowded && !s.overloaded.Load()
+		s.overloaded.Store(crowded)
+		s.inspect(began)
+	}
+}
+
+// inspect lets go the clients of calls that are stuck (they try again later: no reply means not taken), and,
+// when an overload begins, wakes everybody so that the shorter patience counts for those who wait already.
+func (s *Server) inspect(wake bool) {
+	now := s.tick.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.conns {
+		if began := c.busy.Load(); began != 0 && now-began > s.stuckAfter {
+			s.logger.Error("a sink does not answer; closing the connection of its client", "waited", (time.Duration(now-began) * watchEvery).String())
+			c.kill()
+		}
+		if wake {
+			c.wake()
+		}
+	}
+}

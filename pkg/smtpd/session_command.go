@@ -1,0 +1,170 @@
+package smtpd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// maxVerb is the length of the longest verb we know (STARTTLS).
+const maxVerb = 8
+
+// run is the table of commands.
+func (s *Session) run(verb, arg string) Event {
+	if s.refused && verb != "QUIT" {
+		return s.mistake(replyRefusedService)
+	}
+	switch verb {
+	case "HELO", "EHLO":
+		return s.runHelo(verb == "EHLO", arg)
+	case "MAIL":
+		return s.runMail(arg)
+	case "RCPT":
+		return s.runRcpt(arg)
+	case "DATA":
+		return s.runData(arg)
+	case "BDAT":
+		return s.runBdat(arg)
+	case "RSET":
+		return s.runReset(arg)
+	case "NOOP":
+		return s.junkReply(replyOK)
+	case "HELP":
+		return s.junkReply(replyHelp)
+	case "VRFY":
+		return s.runVerify(arg)
+	case "QUIT":
+		s.reply(replyBye)
+		s.close()
+		return Event{}
+	case "STARTTLS":
+		return s.runStartTLS(arg)
+	case "XCLIENT":
+		return s.runXClient(arg)
+	case "AUTH", "ETRN", "EXPN", "SAML", "SEND", "SOML", "TURN":
+		return s.mistake(replyNotImplemented)
+	}
+	return s.unknown(verb)
+}
+
+// unknown answers what is no command. The first line of an HTTP request and header fields end the session: a
+// browser is being used to reach us (cross-protocol attack), or a mail is read as commands.
+func (s *Session) unknown(verb string) Event {
+	switch strings.ToUpper(verb) {
+	case "":
+		return s.mistake(replyEmptyLine)
+	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE":
+	default:
+		if !strings.Contains(verb, ":") {
+			return s.mistake(replyUnknown)
+		}
+	}
+	s.reply(replyNotSMTP)
+	s.close()
+	return Event{}
+}
+
+// runHelo takes any name (RFC 5321 section 4.1.4 forbids to refuse one that does not verify), but only in
+// printable ASCII: it goes into headers and logs.
+func (s *Session) runHelo(esmtp bool, arg string) Event {
+	if arg == "" || len(arg) > 255 || !isASCII([]byte(arg)) {
+		return s.mistake(replyBadHelo)
+	}
+	if s.junk++; int(s.junk) > s.cfg.MaxJunk {
+		return s.mistake(replyJunk)
+	}
+	ev := s.reset()
+	s.helo, s.esmtp = strings.Clone(arg), esmtp
+	if !esmtp {
+		s.reply(Reply{250, "", s.cfg.Hostname})
+		return ev
+	}
+	s.expectSync()
+	s.reply(Reply{250, "", s.cfg.Hostname + "\n" + s.extensions()})
+	return ev
+}
+
+// extensions is the keyword list of EHLO. Not in it, on purpose: AUTH, VRFY, DSN, BINARYMIME, REQUIRETLS.
+func (s *Session) extensions() string {
+	list := "PIPELINING\nSIZE " + strconv.FormatInt(s.cfg.MaxMessageBytes, 10) +
+		"\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\n"
+	if s.cfg.StartTLS && s.peer.TLS == nil {
+		list += "STARTTLS\n"
+	}
+	if s.peer.XClient {
+		list += "XCLIENT ADDR PORT NAME HELO PROTO\n"
+	}
+	limits := "LIMITS RCPTMAX=" + strconv.Itoa(s.cfg.MaxRcpts) // RFC 9422
+	if s.cfg.MaxMails > 0 {
+		limits += " MAILMAX=" + strconv.Itoa(s.cfg.MaxMails)
+	}
+	return list + limits
+}
+
+func (s *Session) runReset(arg string) Event {
+	if arg != "" {
+		return s.mistake(replyNoArgument)
+	}
+	ev := s.reset()
+	s.junkReply(replyOK)
+	return ev
+}
+
+// reset drops the transaction; the event tells the driver when a delivery was open.
+func (s *Session) reset() Event {
+	open := s.tx != nil && s.tx.open
+	s.tx = nil
+	if open {
+		return Event{Kind: EventAbort}
+	}
+	return Event{}
+}
+
+// runVerify discloses nothing (RFC 5321 section 3.5.3).
+func (s *Session) runVerify(arg string) Event {
+	if arg == "" {
+		return s.mistake(replyArgument)
+	}
+	return s.junkReply(replyVerify)
+}
+
+func (s *Session) runStartTLS(arg string) Event {
+	switch {
+	case arg != "":
+		return s.mistake(replyNoArgument)
+	case s.peer.TLS != nil:
+		return s.mistake(replyTLSActive)
+	case !s.cfg.StartTLS:
+		return s.mistake(replyNotImplemented)
+	case s.tx != nil:
+		return s.mistake(replyInTransaction)
+	}
+	s.asking = EventStartTLS
+	return Event{Kind: EventStartTLS}
+}
+
+// TLSStarted says that the handshake after EventStartTLS is done. The session forgets what it knew from the
+// plaintext (RFC 3207 section 4.2).
+func (s *Session) TLSStarted(info TLSInfo) {
+	s.peer.TLS = &info
+	s.helo, s.esmtp, s.tx = "", false, nil
+}
+
+// runXClient takes what a trusted proxy says about the client (Postfix's XCLIENT). From anybody else it is no
+// command at all.
+func (s *Session) runXClient(arg string) Event {
+	switch {
+	case !s.peer.XClient:
+		return s.mistake(replyUnknown)
+	case s.tx != nil:
+		return s.mistake(replyInTransaction)
+	}
+	client, err := parseXClient(arg, s.peer.Client)
+	if err != nil {
+		return s.mistake(Reply{501, "5.5.4", fmt.Sprintf("Bad XCLIENT: %v", err)})
+	}
+	s.peer.Client = client
+	s.helo, s.esmtp = "", false
+	s.reply(Reply{220, "", s.cfg.Hostname + " ESMTP"})
+	return Event{Kind: EventXClient}
+}

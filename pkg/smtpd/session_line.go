@@ -1,0 +1,130 @@
+package smtpd
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	// maxLine is the longest command line we take, with its CRLF. RFC 5321 section 4.5.3.1.4 asks for 512 plus
+	// what each extension adds; 2048 is what Postfix takes.
+	maxLine = 2048
+	// hopelessLine is where we stop looking for the end of a command line.
+	hopelessLine = 8192
+)
+
+// feedCommand looks for the end of a command line. A line that has come whole is parsed where it is; the
+// beginning of one is kept until its end comes.
+func (s *Session) feedCommand(in []byte) (n int, ev Event) {
+	if len(in) == 0 {
+		return 0, ev
+	}
+	end := bytes.IndexByte(in, '\n') + 1
+	if end == 0 {
+		s.keep(in)
+		return len(in), ev
+	}
+	crlf := end > 1 && in[end-2] == '\r' || end == 1 && s.lineCR
+	line, length := in[:end], end
+	if s.lineLen > 0 || end > maxLine {
+		s.keep(line)
+		line, length = s.line, s.lineLen
+		s.line, s.lineLen = nil, 0
+	}
+	switch {
+	case s.state == stageClosed || s.isTLS(line):
+	case !crlf:
+		// Only CRLF ends a command (RFC 5321 section 2.3.8). Who sends anything else is out of step with us.
+		s.end(replyBareLF)
+	case length > maxLine:
+		s.verb = ""
+		s.mistake(replyLongLine)
+	default:
+		ev = s.command(line[:len(line)-2])
+	}
+	return end, ev
+}
+
+// keep adds part of a command line to what came before. Of an overlong line only the length is remembered.
+func (s *Session) keep(part []byte) {
+	s.lineLen += len(part)
+	if room := maxLine - len(s.line); room > 0 {
+		s.line = append(s.line, part[:min(room, len(part))]...)
+	}
+	s.lineCR = part[len(part)-1] == '\r'
+	if !s.isTLS(s.line) && s.lineLen > hopelessLine {
+		s.end(replyLongLine)
+	}
+}
+
+// isTLS notices a TLS handshake on a plaintext port by its first two bytes (RFC 8446 section 5.1): no line ending may
+// ever come.
+func (s *Session) isTLS(line []byte) bool {
+	if len(line) < 2 || line[0] != 0x16 || line[1] != 0x03 {
+		return false
+	}
+	s.end(replyNotSMTP)
+	return true
+}
+
+// end closes the session with a reply to something that is no command.
+func (s *Session) end(r Reply) {
+	s.verb = ""
+	s.reply(r)
+	s.close()
+}
+
+// command checks one command line, which is without its CRLF, and runs it.
+func (s *Session) command(line []byte) Event {
+	s.observe(line)
+	s.verb = ""
+	switch {
+	case bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return s.mistake(replyControl)
+	case !utf8.Valid(line):
+		return s.mistake(replyNotUTF8)
+	}
+	verb, arg, _ := strings.Cut(strings.TrimRight(string(line), " "), " ")
+	if len(verb) > maxVerb {
+		return s.unknown(verb)
+	}
+	s.verb = strings.ToUpper(verb)
+	return s.run(s.verb, strings.Trim(arg, " "))
+}
+
+// observe shows a command to the Observer. We do not offer AUTH; what a client says behind it all the same is a
+// password and nobody's business.
+func (s *Session) observe(line []byte) {
+	const auth = "AUTH"
+	if s.cfg.Observer == nil {
+		return
+	}
+	if len(line) > len(auth) && strings.EqualFold(string(line[:len(auth)]), auth) {
+		line = line[:len(auth)]
+	}
+	s.cfg.Observer.Command(s.peer.Session, line)
+}
+
+// mistake answers a protocol error, and ends the session at the last one we are ready to take.
+func (s *Session) mistake(r Reply) Event {
+	s.errors++
+	if int(s.errors) >= s.cfg.MaxErrors {
+		r = replyTooManyErrors
+	}
+	s.reply(r)
+	if r.Code == 421 || r.Code == 521 {
+		s.close()
+	}
+	return Event{}
+}
+
+// junkReply answers a command that moves no mail. Too many of them without a mail are errors.
+func (s *Session) junkReply(r Reply) Event {
+	s.junk++
+	if int(s.junk) > s.cfg.MaxJunk {
+		return s.mistake(replyJunk)
+	}
+	s.reply(r)
+	return Event{}
+}
