@@ -1,0 +1,142 @@
+package mailcache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config is how to use the servers.
+type Config struct {
+	Addrs   []string      // host:port of each server
+	TTL     time.Duration // of message items; ±10 % so that they do not all expire at once; 0 means 1 h
+	Timeout time.Duration // of one operation; 0 means 100 ms
+}
+
+// DialFunc connects to a server.
+type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Cache is a client of the servers. It is safe for concurrent use. Its methods never return errors of the cache: what
+// cannot be read is a miss, what cannot be written is not cached. Metrics tell.
+type Cache struct {
+	client  *memcache.Client
+	servers servers
+	ttl     time.Duration
+	logger  *slog.Logger
+	ops     *prometheus.CounterVec
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+const (
+	idleConns = 64 // per server: as many as there may be goroutines at it, or connections are made over and over
+	// longestTTL is Memcached's: a larger number means a point in time, long gone.
+	longestTTL = 30 * 24 * time.Hour
+)
+
+// New returns a Cache. dial is nil for TCP. The servers may be away.
+func New(cfg Config, dial DialFunc, logger *slog.Logger, reg prometheus.Registerer) *Cache {
+	if cfg.TTL <= 0 {
+		cfg.TTL = time.Hour
+	}
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 100 * time.Millisecond
+	}
+	c := &Cache{servers: newServers(cfg.Addrs, time.Now), ttl: min(cfg.TTL, longestTTL*9/10), logger: logger, stopped: make(chan struct{})}
+	c.client = memcache.NewFromSelector(c.servers)
+	c.client.Timeout, c.client.MaxIdleConns = cfg.Timeout, idleConns
+	c.ops = c.register(reg)
+	if dial == nil {
+		dial = (&net.Dialer{}).DialContext
+		ctx, cancel := context.WithCancel(context.Background())
+		c.stop = cancel
+		go c.followNames(ctx, net.DefaultResolver.LookupHost)
+	} else {
+		c.stop = func() {}
+		close(c.stopped)
+	}
+	c.client.DialContext = dial
+	return c
+}
+
+// SetMessage stores a mail. False means that it is not cached.
+func (c *Cache) SetMessage(id ulid.ULID, item Item) bool {
+	value := item.encode()
+	if len(value) > MaxBody+100_000 {
+		return false
+	}
+	jitter := 0.9 + 0.2*rand.Float64()
+	ttl := time.Duration(float64(c.ttl) * jitter)
+	err := c.do("set_message", messageKey(id), func(key string) error {
+		return c.client.Set(&memcache.Item{Key: key, Value: value, Expiration: seconds(ttl)})
+	})
+	return err == nil
+}
+
+// Message finds a mail.
+func (c *Cache) Message(id ulid.ULID) (Item, bool) {
+	var found *memcache.Item
+	err := c.do("get_message", messageKey(id), func(key string) (err error) {
+		found, err = c.client.Get(key)
+		return err
+	})
+	if err != nil {
+		return Item{}, false
+	}
+	item, err := decodeItem(found.Value)
+	return item, err == nil
+}
+
+// Ping says whether all servers answer.
+func (c *Cache) Ping() error { return c.client.Ping() }
+
+// Close drops the connections.
+func (c *Cache) Close() {
+	c.stop()
+	<-c.stopped
+	_ = c.client.Close() // of a connection nobody waits for
+}
+
+// errOpen means that the server is left alone for now.
+var errOpen = errors.New("the cache server does not answer and is left alone for a moment")
+
+// do runs one operation on the server of a key, unless that one is known not to answer.
+func (c *Cache) do(op, key string, run func(key string) error) error {
+	s := c.servers.pick(key)
+	if s == nil {
+		c.count(op, memcache.ErrNoServers)
+		return memcache.ErrNoServers
+	}
+	if !s.breaker.allow() {
+		c.count(op, errOpen)
+		return errOpen
+	}
+	wasOpen := s.breaker.open()
+	err := run(key)
+	s.breaker.done(answered(err))
+	switch isOpen := s.breaker.open(); {
+	case isOpen && !wasOpen:
+		c.logger.Warn("cache server does not answer; mail is read from the database meanwhile", "server", s.name, "error", err)
+	case wasOpen && !isOpen:
+		c.logger.Info("cache server answers again", "server", s.name)
+	}
+	c.count(op, err)
+	return err
+}
+
+// answered tells an answer of the server, liked or not, from its silence.
+func answered(err error) bool {
+	return err == nil || errors.Is(err, memcache.ErrCacheMiss) || errors.Is(err, memcache.ErrNotStored) ||
+		errors.Is(err, memcache.ErrCASConflict) || errors.Is(err, memcache.ErrMalformedKey)
+}
+
+func seconds(d time.Duration) int32 { return int32(max(1, d/time.Second)) }
+
+func messageKey(id ulid.ULID) string { return "m:" + id.String() }

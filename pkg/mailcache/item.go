@@ -1,0 +1,59 @@
+package mailcache
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
+)
+
+const (
+	// MaxBody is the largest packed body that is cached; Memcached's own limit is 1 MiB with everything around it.
+	MaxBody = 900_000
+	// PageEntries is the length of a cached page.
+	PageEntries = 100
+	// PageTTL is how long a page can hide new mail when its deletion was lost.
+	PageTTL = 60 * time.Second
+)
+
+// Item is one mail in the cache.
+type Item struct {
+	Envelope []byte // the protobuf as received
+	Derived  mailstore.Derived
+	HasBody  bool            // false when the mail was too large: read it from the database
+	Codec    mailstore.Codec // how Body is packed
+	Body     []byte
+}
+
+// NewItem packs a mail for the cache. raw is nil for a mail in parts, whose bytes are not cached.
+func NewItem(envelope []byte, derived mailstore.Derived, raw []byte, p *mailstore.Packer) Item {
+	item := Item{Envelope: envelope, Derived: derived}
+	if raw == nil || len(raw) > mailstore.PartSize {
+		return item
+	}
+	if body, codec := p.Pack(raw); len(body) <= MaxBody {
+		item.HasBody, item.Body, item.Codec = true, body, codec
+	}
+	return item
+}
+
+// Raw unpacks the bytes of the mail. False when they are not here, or are not what the envelope says: a cache is not
+// believed.
+func (i Item) Raw(p *mailstore.Packer) ([]byte, bool) {
+	if !i.HasBody {
+		return nil, false
+	}
+	raw, err := p.Unpack(i.Body, i.Codec)
+	if err != nil {
+		return nil, false
+	}
+	var e mailv1.Envelope
+	if proto.Unmarshal(i.Envelope, &e) != nil {
+		return nil, false
+	}
+	sum := sha256.Sum256(raw)
+	return raw, string(sum[:]) == string(e.GetSha256())
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package memcachedtest
+
+import "syscall"
+
+// process gives the server a process group of its own, so that Ctrl-C reaches the test only, which then stops it.
+func process() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

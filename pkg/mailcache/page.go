@@ -1,0 +1,92 @@
+package mailcache
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+)
+
+const (
+	// placeholder in the flags of an item: somebody is asking the database for this page.
+	placeholder = 1
+	// placeholderTTL is when others may try, should that somebody have died.
+	placeholderTTL = 5 * time.Second
+)
+
+func pageKey(mailbox string) string {
+	mbox := mailstore.Mbox(mailbox)
+	return "i:" + base64.RawURLEncoding.EncodeToString(mbox[:])
+}
+
+// Page returns the newest PageEntries mails of a mailbox, from the cache or else from load, which must ask the database
+// for exactly those. The only errors are those of load.
+func (c *Cache) Page(ctx context.Context, mailbox string, load func(context.Context) ([]mailstore.Entry, error)) ([]mailstore.Entry, error) {
+	key := pageKey(mailbox)
+	entries, ours := c.findPage(key)
+	if entries != nil {
+		return entries, nil
+	}
+	// From here on a deletion makes our page fail to replace our placeholder, so the database is asked after it is there.
+	entries, err := load(ctx)
+	if err != nil || ours == nil {
+		return entries, err
+	}
+	ours.Value, ours.Flags, ours.Expiration = encodePage(entries[:min(len(entries), PageEntries)]), 0, seconds(PageTTL)
+	_ = c.do("fill_page", key, func(string) error { return c.client.CompareAndSwap(ours) }) // else somebody else's is newer
+	return entries, nil
+}
+
+// findPage returns the page; or else our placeholder, to be replaced; or neither, when somebody else is at it.
+func (c *Cache) findPage(key string) ([]mailstore.Entry, *memcache.Item) {
+	found, err := c.get("get_page", key)
+	if err == nil {
+		if found.Flags == placeholder {
+			return nil, nil
+		}
+		if entries, err := decodePage(found.Value); err == nil {
+			return entries, nil
+		}
+		return nil, found // of another version: replace it
+	}
+	if !errors.Is(err, memcache.ErrCacheMiss) {
+		return nil, nil
+	}
+	token := rand.Text()
+	if err := c.do("add_page", key, func(key string) error {
+		return c.client.Add(&memcache.Item{Key: key, Value: []byte(token), Flags: placeholder, Expiration: seconds(placeholderTTL)})
+	}); err != nil {
+		return nil, nil
+	}
+	ours, err := c.get("get_page", key)
+	if err != nil || string(ours.Value) != token {
+		return nil, nil // deleted, or deleted and begun anew by somebody else
+	}
+	return nil, ours
+}
+
+func (c *Cache) get(op, key string) (found *memcache.Item, err error) {
+	err = c.do(op, key, func(key string) (err error) {
+		found, err = c.client.Get(key)
+		return err
+	})
+	return found, err
+}
+
+// DeletePages forgets the pages of mailboxes that have new mail. It returns how many could not be deleted for sure:
+// those expire by themselves within PageTTL.
+func (c *Cache) DeletePages(mailboxes []string) int {
+	lost := 0
+	for _, mailbox := range mailboxes {
+		err := c.do("delete_page", pageKey(mailbox), c.client.Delete)
+		if err != nil && !answered(err) {
+			lost++
+		}
+	}
+	return lost
+}

@@ -1,0 +1,239 @@
+package mailcache_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"go.uber.org/goleak"
+
+	"github.com/sluice-mail/sluice/pkg/mailcache"
+	"github.com/sluice-mail/sluice/pkg/mailcache/embedded"
+	"github.com/sluice-mail/sluice/pkg/mailcache/memcachedtest"
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/mailstore/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// backend returns an address and how to connect to it.
+type backend func(t *testing.T) (addr string, dial mailcache.DialFunc)
+
+func real(t *testing.T) (string, mailcache.DialFunc) { return memcachedtest.Start(t).Addr, nil }
+
+func stand(t *testing.T) (string, mailcache.DialFunc) {
+	t.Helper()
+	s, err := embedded.New(64 << 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return "embedded:1", s.DialContext
+}
+
+func TestSuite(t *testing.T) {
+	for name, b := range map[string]backend{"memcached": real, "embedded": stand} {
+		t.Run(name, func(t *testing.T) {
+			for name, test := range map[string]func(*testing.T, *mailcache.Cache){
+				"Messages":                          messages,
+				"PagesAreLoadedOnce":                pagesAreLoadedOnce,
+				"DeletionWhileLoading":              deletionWhileLoading,
+				"SlowReaderDoesNotBringBackOld":     slowReader,
+				"OnlyOneReaderFills":                onlyOneFills,
+				"FailedLoad":                        failedLoad,
+				"LongPage":                          longPage,
+				"DeletingWhatIsNotThereIsNoTrouble": deletingNothing,
+			} {
+				t.Run(name, func(t *testing.T) {
+					addr, dial := b(t)
+					test(t, open(t, mailcache.Config{Addrs: []string{addr}, Timeout: 5 * time.Second}, dial))
+				})
+			}
+		})
+	}
+}
+
+func open(t *testing.T, cfg mailcache.Config, dial mailcache.DialFunc) *mailcache.Cache {
+	t.Helper()
+	c := mailcache.New(cfg, dial, slog.New(slog.DiscardHandler), nil)
+	t.Cleanup(c.Close)
+	return c
+}
+
+func packer(t *testing.T) *mailstore.Packer {
+	t.Helper()
+	p, err := mailstore.NewPacker(mailstore.CodecZstd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func messages(t *testing.T, c *mailcache.Cache) {
+	p := packer(t)
+	for _, raw := range [][]byte{{}, []byte("short\r\n"), storetest.Text(20_000), storetest.Text(3 << 20)} {
+		m := storetest.NewMail(time.Now(), raw, "a@example.com")
+		item := mailcache.NewItem(m.Envelope, m.Derived, raw, p)
+		if _, ok := c.Message(m.ID); ok {
+			t.Fatal("found before it was set")
+		}
+		if !c.SetMessage(m.ID, item) {
+			t.Fatal("not set")
+		}
+		got, ok := c.Message(m.ID)
+		if !ok || got.Derived != m.Derived || !bytes.Equal(got.Envelope, m.Envelope) {
+			t.Fatalf("%d bytes: %v, %+v", len(raw), ok, got)
+		}
+		if bs, ok := got.Raw(p); !ok || !bytes.Equal(bs, raw) {
+			t.Errorf("%d bytes: other bytes came back (%v)", len(raw), ok)
+		}
+		got.Body = append([]byte("x"), got.Body...)
+		if _, ok := got.Raw(p); ok {
+			t.Error("a damaged body was believed")
+		}
+	}
+	m := storetest.NewMail(time.Now(), nil, "a@example.com")
+	noise := make([]byte, mailcache.MaxBody+1)
+	for i := range noise {
+		noise[i] = byte(i * i >> 7 * i)
+	}
+	none, err := mailstore.NewPacker(mailstore.CodecNone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer none.Close()
+	if !c.SetMessage(m.ID, mailcache.NewItem(m.Envelope, m.Derived, noise, none)) {
+		t.Fatal("the summary of a large mail was not set")
+	}
+	got, ok := c.Message(m.ID)
+	if _, has := got.Raw(p); !ok || has || got.Derived != m.Derived {
+		t.Errorf("a large mail: %v %v %+v", ok, has, got)
+	}
+}
+
+// page is n entries, newest first.
+func page(n int) []mailstore.Entry {
+	entries := []mailstore.Entry{}
+	for i := range n {
+		id := ulid.MustNewDefault(time.Now().Add(-time.Duration(i) * time.Minute))
+		entries = append(entries, mailstore.Entry{ID: id, Mailbox: "a@example.com", Sender: "s@example.net", Size: int64(i), Flags: 1<<63 + uint64(i),
+			IP: netip.MustParseAddr("2001:db8::1"), Received: id.Timestamp().UTC(), Derived: mailstore.Derived{Subject: fmt.Sprint("mail ", i), HasAttachment: i%2 == 0}})
+	}
+	return entries
+}
+
+// ask reads a page and says whether the database was asked.
+func ask(t *testing.T, c *mailcache.Cache, mailbox string, inDatabase []mailstore.Entry) (got []mailstore.Entry, asked bool) {
+	t.Helper()
+	got, err := c.Page(t.Context(), mailbox, func(context.Context) ([]mailstore.Entry, error) {
+		asked = true
+		return inDatabase, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got, asked
+}
+
+func pagesAreLoadedOnce(t *testing.T, c *mailcache.Cache) {
+	for _, n := range []int{0, 1, 100} { // an empty mailbox is worth caching too
+		mailbox, want := fmt.Sprint(n, "@example.com"), page(n)
+		if got, asked := ask(t, c, mailbox, want); !asked || !reflect.DeepEqual(got, want) {
+			t.Fatalf("first: asked %v, %d entries", asked, len(got))
+		}
+		if got, asked := ask(t, c, mailbox, page(3)); asked || !reflect.DeepEqual(got, want) {
+			t.Errorf("second: asked %v\n%+v\n%+v", asked, got, want)
+		}
+		if c.DeletePages([]string{mailbox}) != 0 {
+			t.Error("not deleted")
+		}
+		if got, asked := ask(t, c, mailbox, page(3)); !asked || len(got) != 3 {
+			t.Errorf("after the deletion: asked %v, %d entries", asked, len(got))
+		}
+	}
+}
+
+// New mail is stored, and announced, while a reader has asked the database but not yet filled the page.
+func deletionWhileLoading(t *testing.T, c *mailcache.Cache) {
+	got, err := c.Page(t.Context(), "a@example.com", func(context.Context) ([]mailstore.Entry, error) {
+		old := page(1)
+		c.DeletePages([]string{"a@example.com"})
+		return old, nil
+	})
+	if err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	if got, asked := ask(t, c, "a@example.com", page(2)); !asked || len(got) != 2 {
+		t.Errorf("an old page was cached after the deletion: %d entries", len(got))
+	}
+}
+
+// The same, and another reader has filled the page anew before the first is done.
+func slowReader(t *testing.T, c *mailcache.Cache) {
+	_, err := c.Page(t.Context(), "a@example.com", func(context.Context) ([]mailstore.Entry, error) {
+		old := page(1)
+		c.DeletePages([]string{"a@example.com"})
+		if got, asked := ask(t, c, "a@example.com", page(2)); !asked || len(got) != 2 {
+			t.Error("the second reader was not let in")
+		}
+		return old, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, asked := ask(t, c, "a@example.com", page(2)); asked || len(got) != 2 {
+		t.Errorf("asked %v, %d entries; want the second reader's page", asked, len(got))
+	}
+}
+
+func onlyOneFills(t *testing.T, c *mailcache.Cache) {
+	_, err := c.Page(t.Context(), "a@example.com", func(context.Context) ([]mailstore.Entry, error) {
+		// A second reader is served from the database meanwhile.
+		if got, asked := ask(t, c, "a@example.com", page(5)); !asked || len(got) != 5 {
+			t.Errorf("asked %v, %d entries", asked, len(got))
+		}
+		return page(2), nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, asked := ask(t, c, "a@example.com", nil); asked || len(got) != 2 {
+		t.Errorf("asked %v, %d entries; want the first reader's", asked, len(got))
+	}
+}
+
+func failedLoad(t *testing.T, c *mailcache.Cache) {
+	away := errors.New("database away")
+	_, err := c.Page(t.Context(), "a@example.com", func(context.Context) ([]mailstore.Entry, error) { return nil, away })
+	if !errors.Is(err, away) {
+		t.Fatal(err)
+	}
+	if got, asked := ask(t, c, "a@example.com", page(2)); !asked || len(got) != 2 {
+		t.Errorf("asked %v, %d entries", asked, len(got))
+	}
+}
+
+// More than a page is answered in full and cached in part.
+func longPage(t *testing.T, c *mailcache.Cache) {
+	long := page(mailcache.PageEntries + 20)
+	if got, _ := ask(t, c, "a@example.com", long); len(got) != len(long) {
+		t.Errorf("%d entries, want %d", len(got), len(long))
+	}
+	if got, asked := ask(t, c, "a@example.com", nil); asked || len(got) != mailcache.PageEntries {
+		t.Errorf("asked %v, %d entries", asked, len(got))
+	}
+}
+
+func deletingNothing(t *testing.T, c *mailcache.Cache) {
+	if lost := c.DeletePages([]string{"x@example.com", "y@example.com"}); lost != 0 {
+		t.Errorf("%d lost", lost)
+	}
+}

@@ -1,0 +1,145 @@
+package mailcache
+
+import (
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+)
+
+// format is the first byte of every value. A value of another version of this program is a miss.
+const format = 1
+
+var errFormat = errors.New("not a value of this version")
+
+// encoder appends fields: numbers as varints, strings with their length in front.
+type encoder struct{ b []byte }
+
+func newEncoder(size int) *encoder { return &encoder{append(make([]byte, 0, size), format)} }
+
+func (e *encoder) number(n uint64) { e.b = binary.AppendUvarint(e.b, n) }
+
+func (e *encoder) text(s string) {
+	e.number(uint64(len(s)))
+	e.b = append(e.b, s...)
+}
+
+func (e *encoder) derived(d mailstore.Derived) {
+	for _, s := range []string{d.HdrFrom, d.HdrTo, d.Subject, d.Charset, d.ContentType} {
+		e.text(s)
+	}
+	e.boolean(d.HasAttachment)
+}
+
+func (e *encoder) boolean(v bool) {
+	if v {
+		e.number(1)
+		return
+	}
+	e.number(0)
+}
+
+// decoder reads fields. After an error all of them are empty, and bad is true.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func newDecoder(b []byte) *decoder {
+	if len(b) == 0 || b[0] != format {
+		return &decoder{bad: true}
+	}
+	return &decoder{b: b[1:]}
+}
+
+func (d *decoder) number() uint64 {
+	n, size := binary.Uvarint(d.b)
+	if size <= 0 {
+		d.b, d.bad = nil, true
+		return 0
+	}
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.number()
+	if n > uint64(len(d.b)) {
+		d.b, d.bad = nil, true
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) text() string { return string(d.bytes()) }
+
+func (d *decoder) derived() mailstore.Derived {
+	return mailstore.Derived{HdrFrom: d.text(), HdrTo: d.text(), Subject: d.text(), Charset: d.text(), ContentType: d.text(),
+		HasAttachment: d.number() == 1}
+}
+
+func (i Item) encode() []byte {
+	e := newEncoder(len(i.Envelope) + len(i.Body) + 512)
+	e.text(string(i.Envelope))
+	e.derived(i.Derived)
+	e.boolean(i.HasBody)
+	e.number(uint64(i.Codec))
+	return append(e.b, i.Body...)
+}
+
+func decodeItem(b []byte) (Item, error) {
+	d := newDecoder(b)
+	i := Item{Envelope: d.bytes(), Derived: d.derived(), HasBody: d.number() == 1, Codec: mailstore.Codec(d.number())}
+	i.Body = d.b
+	if d.bad {
+		return Item{}, errFormat
+	}
+	return i, nil
+}
+
+func encodePage(entries []mailstore.Entry) []byte {
+	e := newEncoder(len(entries) * 256)
+	e.number(uint64(len(entries)))
+	for _, entry := range entries {
+		e.b = append(e.b, entry.ID[:]...)
+		e.text(entry.Mailbox)
+		e.text(entry.Sender)
+		e.number(uint64(entry.Size))
+		e.number(entry.Flags)
+		e.text(string(entry.IP.AsSlice()))
+		e.number(uint64(entry.Received.UnixMilli()))
+		e.derived(entry.Derived)
+	}
+	return e.b
+}
+
+func decodePage(b []byte) ([]mailstore.Entry, error) {
+	d := newDecoder(b)
+	n := d.number()
+	if d.bad || n > PageEntries {
+		return nil, errFormat
+	}
+	entries := make([]mailstore.Entry, 0, n)
+	for range n {
+		var e mailstore.Entry
+		if len(d.b) < len(ulid.ULID{}) {
+			return nil, errFormat
+		}
+		d.b = d.b[copy(e.ID[:], d.b):]
+		e.Mailbox, e.Sender, e.Size, e.Flags = d.text(), d.text(), int64(d.number()), d.number()
+		e.IP, _ = netip.AddrFromSlice(d.bytes())
+		e.Received = time.UnixMilli(int64(d.number())).UTC()
+		e.Derived = d.derived()
+		entries = append(entries, e)
+	}
+	if d.bad || len(d.b) > 0 {
+		return nil, errFormat
+	}
+	return entries, nil
+}

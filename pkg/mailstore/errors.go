@@ -1,0 +1,49 @@
+package mailstore
+
+import "errors"
+
+// Class says what to do about an error of a Store.
+type Class int
+
+const (
+	// Unknown errors are treated as Retry first, then the batch is bisected, then the storer pauses. Never dropped.
+	Unknown Class = iota
+	// Retry: a conflict with another transaction. The same batch again, after a short random wait.
+	Retry
+	// Reconnect: the connection is gone and the outcome unknown. The same batch again: the key absorbs a second copy.
+	Reconnect
+	// Pause: nothing can be stored for now (server away, full, read-only, not migrated, no rights). Stop fetching.
+	Pause
+	// Data: the database refuses this very mail. Bisect to the one, try PutOne, then the dead letters.
+	Data
+)
+
+func (c Class) String() string {
+	return [...]string{"unknown", "retry", "reconnect", "pause", "data"}[c]
+}
+
+// Error is an error of a database with what to do about it.
+type Error struct {
+	Class Class
+	Op    string // what was being done
+	Hint  string // what the operator can do, if anything
+	Err   error
+}
+
+func (e *Error) Error() string {
+	s := e.Op + ": " + e.Err.Error()
+	if e.Hint != "" {
+		s += " (" + e.Hint + ")"
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Classify tells the class of an error that a Store returned.
+func Classify(err error) Class {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Class
+	}
+	return Unknown
+}

@@ -1,0 +1,100 @@
+package mailstore
+
+import (
+	"context"
+	"crypto/sha256"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// PartSize is where raw mails are cut into rows: before compression, and always the same, so that a replay of the log
+// makes the same parts. Small enough for MariaDB's default max_allowed_packet of 16 MiB.
+const PartSize = 8 << 20
+
+// Mail is one mail to store.
+type Mail struct {
+	ID       ulid.ULID
+	Envelope []byte // the protobuf as received
+	Size     int64
+	SHA256   [32]byte
+
+	Raw  []byte                                       // the bytes of a small mail, or
+	Open func(context.Context) (io.ReadCloser, error) // where to read a large one; may be called more than once
+
+	Sender    string
+	Mailboxes []string // normalised, at least one; equal ones are stored once
+	IP        netip.Addr
+	Received  time.Time
+	Flags     uint64 // mailv1.Flag bits and what the parser noticed
+	Derived   Derived
+}
+
+// Derived is what the header of the mail says, decoded for lists. It is made fit for the database by the store: too
+// long is cut, undecodable is replaced. The zero value is allowed.
+type Derived struct {
+	HdrFrom       string
+	HdrTo         string
+	Subject       string
+	Charset       string
+	ContentType   string
+	HasAttachment bool
+}
+
+// Result counts the mails of a batch.
+type Result struct {
+	New      int // stored by this call
+	Existing int // were there already
+	Expired  int // older than the retention: not stored
+}
+
+// Entry is one line of a mailbox.
+type Entry struct {
+	ID       ulid.ULID
+	Mailbox  string
+	Sender   string
+	Size     int64
+	Flags    uint64
+	IP       netip.Addr
+	Received time.Time
+	Derived
+}
+
+// Stored is a mail in the database, without its bytes.
+type Stored struct {
+	ID       ulid.ULID
+	Envelope []byte
+	Size     int64
+	SHA256   [32]byte
+	Parts    int
+	StoredAt time.Time
+	Entries  []Entry // its line in each mailbox of the envelope
+}
+
+// Row is one mail as the audit sees it.
+type Row struct {
+	ID     ulid.ULID
+	Size   int64
+	SHA256 [32]byte
+}
+
+// Mbox is the key of a mailbox in the database and in the cache: fixed length whatever the address, and free of
+// bytes that a cache key may not have. mailbox must be normalised.
+func Mbox(mailbox string) [16]byte {
+	sum := sha256.Sum256([]byte(mailbox))
+	return [16]byte(sum[:16])
+}
+
+// Day is the UTC day of a mail since 1970. It comes from the id and nothing else, so that a mail stored again falls
+// on the same partition.
+func Day(id ulid.ULID) uint32 { return uint32(id.Time() / 86_400_000) }
+
+// FirstID is the smallest id of a day.
+func FirstID(day uint32) ulid.ULID {
+	var id ulid.ULID
+	// The error is for times beyond the year 10889, which no id has.
+	_ = id.SetTime(min(uint64(day)*86_400_000, ulid.MaxTime()))
+	return id
+}

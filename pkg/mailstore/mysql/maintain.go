@@ -1,0 +1,161 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
+)
+
+const (
+	// daysAhead is how long mail goes into partitions of its own although nobody calls Maintain.
+	daysAhead = 7
+	// daysBack is how many past days have partitions of their own in new tables: a replay fills them. Mail still older
+	// goes into the oldest partition, and is dropped with it.
+	daysBack = 7
+	maxBack  = 400
+)
+
+// Maintain is mailstore.Keeper's.
+func (s *Store) Maintain(ctx context.Context) error {
+	start := time.Now()
+	// Again: an ALTER waits for running transactions for lock_wait_timeout only, because others queue behind it.
+	err := rows.Again(ctx, func() error { return classify("making partitions", s.maintain(ctx, start)) })
+	if oldest := rows.Oldest(s.retention, start); err == nil && oldest > 0 {
+		err = s.dropBefore(ctx, oldest)
+	}
+	return s.finish("maintain", start, err)
+}
+
+// DropBefore is mailstore.Keeper's.
+func (s *Store) DropBefore(ctx context.Context, day uint32) error {
+	start := time.Now()
+	return s.finish("drop", start, s.dropBefore(ctx, day))
+}
+
+func (s *Store) maintain(ctx context.Context, now time.Time) error {
+	return s.alone(ctx, func(conn *sql.Conn) error {
+		for _, table := range []string{"mail_raw", "inbox"} {
+			if err := s.addDays(ctx, conn, table, today(now)); err != nil {
+				return fmt.Errorf("%s: %w", table, err)
+			}
+		}
+		return nil
+	})
+}
+
+// alone runs fn in one storer at a time; the others have nothing to do then.
+func (s *Store) alone(ctx context.Context, fn func(*sql.Conn) error) error {
+	conn, err := s.write.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var got sql.Null[bool]
+	if err := conn.QueryRowContext(ctx, "SELECT GET_LOCK(LEFT(CONCAT('sluice_maintain.', DATABASE()), 64), 0)").Scan(&got); err != nil || !got.V {
+		return err
+	}
+	defer func() {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "DO RELEASE_LOCK(LEFT(CONCAT('sluice_maintain.', DATABASE()), 64))")
+	}()
+	return fn(conn)
+}
+
+// addDays splits pmax so that today and the days ahead have partitions. pmax is empty then, and it takes no time, as
+// long as Maintain runs once in daysAhead days.
+func (s *Store) addDays(ctx context.Context, conn *sql.Conn, table string, today uint32) error {
+	parts, err := partitions(ctx, conn, table)
+	if err != nil {
+		return err
+	}
+	next := today
+	if len(parts) == 0 {
+		keep := uint32(s.retention / (24 * time.Hour))
+		next -= min(today, maxBack, max(daysBack, keep+1))
+	}
+	for _, p := range parts {
+		next = max(next, p.bound) // the partition below bound has the days before it
+	}
+	if next > today+daysAhead {
+		return nil
+	}
+	var held int
+	if err := conn.QueryRowContext(ctx, "SELECT COUNT(*) FROM (SELECT 1 FROM "+table+" PARTITION (pmax) LIMIT 1) held").Scan(&held); err != nil {
+		return err
+	}
+	if held > 0 {
+		s.logger.Warn("splitting a partition that holds mail already: this copies it and may take long",
+			"table", table, "reason", fmt.Sprintf("maintenance did not run for %d days, or a clock is ahead", daysAhead))
+	}
+	var list strings.Builder
+	for day := next; day <= today+daysAhead; day++ {
+		fmt.Fprintf(&list, "PARTITION p%d VALUES LESS THAN (%d), ", day, day+1)
+	}
+	_, err = conn.ExecContext(ctx, "ALTER TABLE "+table+" REORGANIZE PARTITION pmax INTO ("+list.String()+"PARTITION pmax VALUES LESS THAN MAXVALUE)")
+	return err
+}
+
+func (s *Store) dropBefore(ctx context.Context, day uint32) error {
+	return rows.Again(ctx, func() error {
+		return classify("dropping old partitions", s.alone(ctx, func(conn *sql.Conn) error {
+			// inbox first: a list without its mail would be worse than a mail without its list.
+			for _, table := range []string{"inbox", "mail_raw"} {
+				if err := s.dropDays(ctx, conn, table, day); err != nil {
+					return fmt.Errorf("%s: %w", table, err)
+				}
+			}
+			return nil
+		}))
+	})
+}
+
+// dropDays drops the partitions that only have days before day.
+func (s *Store) dropDays(ctx context.Context, conn *sql.Conn, table string, day uint32) error {
+	parts, err := partitions(ctx, conn, table)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if p.bound > day {
+			continue
+		}
+		if _, err := conn.ExecContext(ctx, "ALTER TABLE "+table+" DROP PARTITION "+p.name); err != nil {
+			return err
+		}
+		s.logger.Info("dropped mail past its retention", "table", table, "partition", p.name)
+	}
+	return nil
+}
+
+// partition has the days below bound and not below the bound of the one before.
+type partition struct {
+	name  string
+	bound uint32
+}
+
+// partitions lists the partitions of days, without pmax.
+func partitions(ctx context.Context, conn *sql.Conn, table string) ([]partition, error) {
+	found, err := conn.QueryContext(ctx, "SELECT PARTITION_NAME, PARTITION_DESCRIPTION FROM information_schema.PARTITIONS"+
+		" WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ? AND PARTITION_NAME <> 'pmax' ORDER BY PARTITION_ORDINAL_POSITION", table)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	var parts []partition
+	for found.Next() {
+		var name, bound string
+		if err := found.Scan(&name, &bound); err != nil {
+			return nil, err
+		}
+		n, err := strconv.ParseUint(bound, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("partition %s: bound %q: %w", name, bound, err)
+		}
+		parts = append(parts, partition{name, uint32(n)})
+	}
+	return parts, found.Err()
+}

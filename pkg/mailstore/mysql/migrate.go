@@ -1,0 +1,69 @@
+package mysql
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+const schemaTable = "sluice_schema"
+
+// Each file has one statement, because DDL is not transactional: what a crash leaves behind is either all or nothing
+// of a file. Files only ever add (expand); what is no longer used is removed a release later (contract), so that an
+// old storer keeps working while a new one starts.
+//
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// newestMigration is the version of this program.
+func newestMigration() (int64, error) {
+	files, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return 0, err
+	}
+	return int64(len(files)), nil
+}
+
+// Migrate is mailstore.Keeper's. A lock in a table keeps it to one process at a time; it is a lease, so that one which
+// was killed does not hold up the others for ever.
+func (s *Store) Migrate(ctx context.Context) error {
+	start := time.Now()
+	err := s.migrate(ctx)
+	if err == nil {
+		err = s.maintain(ctx, time.Now())
+	}
+	return s.finish("migrate", start, err)
+}
+
+func (s *Store) migrate(ctx context.Context) error {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	locker, err := lock.NewMySQLTableLocker(lock.WithTableName(schemaTable+"_lock"),
+		lock.WithTableLockTimeout(time.Second, 120))
+	if err != nil {
+		return err
+	}
+	// A pool of its own, because the lock's heartbeat needs a second connection beside the one at work.
+	pool := openPool(s.connector, 4)
+	defer pool.Close()
+	provider, err := goose.NewProvider(goose.DialectMySQL, pool, files, goose.WithTableName(schemaTable),
+		goose.WithLocker(locker), goose.WithDisableGlobalRegistry(true), goose.WithSlog(s.logger))
+	if err != nil {
+		return err
+	}
+	done, err := provider.Up(ctx)
+	if err != nil {
+		return fmt.Errorf("migrating the tables: %w", err)
+	}
+	if len(done) > 0 {
+		s.logger.Info("tables migrated", "database", "mysql", "migrations", len(done))
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+)
+
+// classify wraps an error with what was being done and what to do about it.
+func classify(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*mailstore.Error](err); ok {
+		return err
+	}
+	if errors.Is(err, mailstore.ErrNotFound) || errors.Is(err, mailstore.ErrDamaged) {
+		return err // an answer, not trouble
+	}
+	class, hint := classOf(err)
+	return &mailstore.Error{Class: class, Op: op, Hint: hint, Err: err}
+}
+
+func classOf(err error) (mailstore.Class, string) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return mailstore.Reconnect, ""
+	}
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return mailstore.Unknown, ""
+	}
+	switch e.Code() & 0xff { // without the extension of the code
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_SCHEMA:
+		return mailstore.Retry, ""
+	case sqlite3.SQLITE_FULL:
+		return mailstore.Pause, "the disk is full"
+	case sqlite3.SQLITE_IOERR:
+		return mailstore.Pause, "the disk is failing"
+	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH:
+		return mailstore.Pause, "may this user write to the file and its folder?"
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return mailstore.Pause, "the file is damaged: move it away, start again, and replay the log into the new one"
+	case sqlite3.SQLITE_NOMEM:
+		return mailstore.Pause, "out of memory"
+	case sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE:
+		return mailstore.Data, ""
+	}
+	// SQLITE_ERROR is everything that is wrong with a statement; only the text says what.
+	for _, missing := range []string{"no such table", "no such column", "has no column"} {
+		if strings.Contains(e.Error(), missing) {
+			return mailstore.Pause, "the tables are not those of this version: run `storer migrate`"
+		}
+	}
+	return mailstore.Unknown, ""
+}

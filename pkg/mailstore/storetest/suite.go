@@ -1,0 +1,50 @@
+// Package storetest is the suite that every mailstore.Store has to pass.
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+)
+
+// Options is what a test asks of the store it gets.
+type Options struct {
+	Codec     mailstore.Codec
+	Retention time.Duration
+}
+
+// Open returns an empty, migrated store of its own for a test, and closes it afterwards.
+type Open func(t *testing.T, o Options) mailstore.Store
+
+// Run runs the suite.
+func Run(t *testing.T, open Open) {
+	for _, test := range []struct {
+		name string
+		run  func(*testing.T, Open)
+	}{
+		{"StoringAgainChangesNothing", storingAgainChangesNothing},
+		{"ReplayInsertsOnce", replayInsertsOnce},
+		{"AllRecipientsStored", allRecipientsStored},
+		{"BytesInAreBytesStored", bytesInAreBytesStored},
+		{"NothingIsRefused", nothingIsRefused},
+		{"PutOneLeavesDerivedEmpty", putOneLeavesDerivedEmpty},
+		{"WrongBytesAreRefused", wrongBytesAreRefused},
+		{"BatchIsAllOrNothing", batchIsAllOrNothing},
+		{"FailingSourceIsTriedAgainLater", failingSource},
+		{"CancelledStoresNothing", cancelled},
+		{"LargeMailInParts", largeMailInParts},
+		{"LargeMailNeedsLittleMemory", largeMailNeedsLittleMemory},
+		{"ConcurrentWritersStoreOnce", concurrentWriters},
+		{"InboxPagesNewestFirst", inboxPages},
+		{"MailboxesAreApart", mailboxesAreApart},
+		{"UnknownMail", unknownMail},
+		{"IDsInOrder", idsInOrder},
+		{"ReindexRewritesDerivedOnly", reindex},
+		{"DropBefore", dropBefore},
+		{"OlderThanRetentionExpires", retention},
+		{"MigrateAgain", migrateAgain},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
+	}
+}

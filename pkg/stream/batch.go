@@ -1,0 +1,48 @@
+package stream
+
+import (
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+)
+
+// The wire of an atomic batch (NATS ADR-50): members carry the batch's id and their number from 1; the last
+// one asks for the commit. The server stages them and stores all or none, with consecutive sequences; the
+// acknowledgement of the last names the batch, the number of members and the last sequence.
+const (
+	batchIDHeader       = "Nats-Batch-Id"
+	batchSequenceHeader = "Nats-Batch-Sequence"
+	batchCommitHeader   = "Nats-Batch-Commit"
+
+	// maxBatchMessages is half of what an unconfigured server takes.
+	maxBatchMessages = 500
+	// maxBatchBytes bounds how long readers of the stream wait while a batch is committed.
+	maxBatchBytes = 4 << 20
+)
+
+// batch numbers the members of one attempt. Every attempt is a new batch: an id must not be used again.
+type batch struct {
+	nc   *nats.Conn
+	id   string
+	size int
+}
+
+func newBatch(nc *nats.Conn) *batch { return &batch{nc: nc, id: nuid.Next()} }
+
+// add sends a member. With a reply subject the server answers, with nothing in it, when the member is staged.
+func (b *batch) add(msg *nats.Msg) error {
+	b.size++
+	msg.Header.Set(batchIDHeader, b.id)
+	msg.Header.Set(batchSequenceHeader, strconv.Itoa(b.size))
+	return b.nc.PublishMsg(msg)
+}
+
+// commit sends the last member; its reply subject gets the acknowledgement of the whole.
+func (b *batch) commit(msg *nats.Msg) error {
+	msg.Header.Set(batchCommitHeader, "1")
+	return b.add(msg)
+}
+
+// confirmed says whether an answer acknowledges this batch, all of it.
+func (b *batch) confirmed(a answer) bool { return a.Batch == b.id && a.Count == b.size }

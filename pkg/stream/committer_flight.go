@@ -1,0 +1,166 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+const (
+	// answerWait is how long one attempt waits. An election of a leader takes 4 to 9 seconds; a second attempt
+	// during it costs little, a fsync that takes longer than this costs a copy.
+	answerWait = 5 * time.Second
+	firstPause = 50 * time.Millisecond
+	longPause  = 2 * time.Second
+	// tooLargeLimit: a batch may be refused as too large after a change of leader, because its beginning is
+	// unknown to the new one; when it happens again, it is too large.
+	tooLargeLimit = 2
+)
+
+// commit publishes a flight until each of its mails is decided or given up by its Publish.
+func (c *committer) commit(ctx context.Context, flight []*item) {
+	single, tooLarge := false, 0
+	for wait := firstPause; ; wait = min(2*wait, longPause) {
+		flight = c.remaining(flight)
+		if len(flight) == 0 {
+			return
+		}
+		if !c.publisher.link.wait(ctx) {
+			giveUp(flight)
+			return
+		}
+		var pause bool
+		if len(flight) >= breakEven && !single && c.shard.grouped() {
+			a := c.sendBatch(ctx, flight)
+			if pause = c.settle(flight, a); classify(a) == wrong {
+				single = true
+			}
+			if a.Error != nil && a.Error.ErrCode == codeBatchTooLarge {
+				tooLarge++
+				single = single || tooLarge >= tooLargeLimit
+			}
+		} else {
+			pause = c.sendSingly(ctx, flight)
+		}
+		if pause {
+			flight = c.publisher.reroute(c, flight)
+			select {
+			case <-ctx.Done():
+				giveUp(flight)
+				return
+			case <-time.After(wait):
+			}
+		}
+	}
+}
+
+// remaining drops the mails that are decided or whose Publish has returned.
+func (c *committer) remaining(flight []*item) []*item {
+	rest := flight[:0]
+	for _, it := range flight {
+		it.mu.Lock()
+		if !it.abandoned && !it.decided {
+			rest = append(rest, it)
+		}
+		it.mu.Unlock()
+	}
+	return rest
+}
+
+func giveUp(flight []*item) {
+	for _, it := range flight {
+		it.mu.Lock()
+		err := fmt.Errorf("%w: this ingress is stopping", ErrUnavailable)
+		if it.unsure {
+			err = fmt.Errorf("%w: this ingress is stopping", ErrUnconfirmed)
+		}
+		it.mu.Unlock()
+		it.finish(err)
+	}
+}
+
+// sendBatch publishes the flight as one atomic batch and waits for its one answer.
+func (c *committer) sendBatch(ctx context.Context, flight []*item) answer {
+	p := c.publisher
+	p.metrics.batchSize.Observe(float64(len(flight)))
+	lost := p.link.disconnected()
+	t := p.replies.open(1)
+	defer t.close()
+	b := newBatch(p.nc)
+	var err error
+	for i, it := range flight {
+		it.mu.Lock()
+		msg := it.message(HeadSubject(c.shard.number))
+		switch {
+		case err != nil:
+		case i < len(flight)-1:
+			err = b.add(msg)
+		default:
+			msg.Reply = t.subject(0)
+			err = b.commit(msg)
+		}
+		it.mu.Unlock()
+	}
+	if err != nil {
+		// The commit was not sent, so the batch is not in the log; saying unsure costs nothing.
+		return answer{lost: fmt.Errorf("%w: %w", errDisconnected, err)}
+	}
+	_, a := c.await(ctx, t, lost, p.answerWait)
+	if classify(a) == stored && !b.confirmed(a) {
+		return answer{lost: fmt.Errorf("%w: it names batch %q of %d, not %q of %d", errStrange, a.Batch, a.Count, b.id, b.size)}
+	}
+	return a
+}
+
+// sendSingly publishes each mail by itself, all at once, and settles each as its answer comes.
+func (c *committer) sendSingly(ctx context.Context, flight []*item) (pause bool) {
+	p := c.publisher
+	lost := p.link.disconnected()
+	t := p.replies.open(len(flight))
+	defer t.close()
+	waiting := make(map[int]*item, len(flight))
+	for i, it := range flight {
+		p.metrics.batchSize.Observe(1)
+		it.mu.Lock()
+		msg := it.message(HeadSubject(c.shard.number))
+		msg.Reply = t.subject(i)
+		err := p.nc.PublishMsg(msg)
+		it.mu.Unlock()
+		if err != nil {
+			pause = c.settle([]*item{it}, answer{lost: fmt.Errorf("%w: %w", errDisconnected, err)}) || pause
+			continue
+		}
+		waiting[i] = it
+	}
+	deadline := time.Now().Add(p.answerWait)
+	for len(waiting) > 0 {
+		i, a := c.await(ctx, t, lost, time.Until(deadline))
+		if i < 0 {
+			for _, it := range waiting {
+				c.settle([]*item{it}, a)
+			}
+			return true
+		}
+		if it := waiting[i]; it != nil {
+			delete(waiting, i)
+			pause = c.settleSingle(it, a) || pause
+		}
+	}
+	return pause
+}
+
+// await returns the next answer of a flight, with index -1 when there will be none.
+func (c *committer) await(ctx context.Context, t ticket, lost <-chan struct{}, wait time.Duration) (int, answer) {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case r := <-t.answers:
+		return r.index, r.answer
+	case <-lost:
+		return -1, answer{lost: errDisconnected}
+	case <-timer.C:
+		return -1, answer{lost: errTimeout}
+	case <-ctx.Done():
+		return -1, answer{lost: ctx.Err()}
+	}
+}

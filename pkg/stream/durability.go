@@ -1,0 +1,133 @@
+package stream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Durability says what the acknowledgement of a shard is worth. It is read by whoever ensures the streams and
+// kept in their metadata, where the ingress finds it: it may not, and need not, see the monitoring endpoints.
+type Durability string
+
+const (
+	// SyncedSingle: one server, which syncs to disk before it acknowledges.
+	SyncedSingle Durability = "r1-synced"
+	// SyncedQuorum: a majority of servers has synced before the acknowledgement.
+	SyncedQuorum Durability = "r3-synced"
+	// UnsyncedSingle: one server, which acknowledges what only its page cache has: lost on power failure.
+	UnsyncedSingle Durability = "r1-unsynced"
+	// UnsyncedQuorum: the same on a majority of servers: lost when they fail together.
+	UnsyncedQuorum Durability = "r3-unsynced"
+	// UnknownDurability: nobody could read the servers' setting.
+	UnknownDurability Durability = "unknown"
+	// Orphaned: a server was standalone and is now in a cluster, which deletes its streams; Ensure refuses it.
+	Orphaned Durability = "orphaned"
+)
+
+// Synced says whether an acknowledgement outlives a power failure.
+func (d Durability) Synced() bool { return d == SyncedSingle || d == SyncedQuorum }
+
+// replicated is the same setting of the servers for a stream on that many of them.
+func (d Durability) replicated(replicas int) Durability {
+	switch {
+	case d == UnknownDurability || d == Orphaned || d == "":
+		return UnknownDurability
+	case d.Synced() && replicas > 1:
+		return SyncedQuorum
+	case d.Synced():
+		return SyncedSingle
+	case replicas > 1:
+		return UnsyncedQuorum
+	}
+	return UnsyncedSingle
+}
+
+// varz is what we read of a server's /varz.
+type varz struct {
+	ServerName string `json:"server_name"`
+	Version    string `json:"version"`
+	Cluster    struct {
+		Name string   `json:"name"`
+		URLs []string `json:"urls"`
+	} `json:"cluster"`
+	JetStream struct {
+		Config *struct {
+			SyncAlways bool `json:"sync_always"`
+		} `json:"config"`
+		Meta *struct {
+			Size int `json:"cluster_size"`
+		} `json:"meta"`
+	} `json:"jetstream"`
+}
+
+// ReadDurability asks the servers' monitoring endpoints (NATS_MONITOR_URL, comma-separated) how they sync. The
+// weakest server counts, and a cluster is only known when every member was asked.
+func ReadDurability(ctx context.Context, monitorURL string, nc *nats.Conn) (Durability, error) {
+	if monitorURL == "" {
+		return UnknownDurability, errors.New("how the log syncs is unknown: NATS_MONITOR_URL is not set; give it the monitoring address of every NATS server, such as http://nats:8222")
+	}
+	seen, clusterSize, synced := map[string]bool{}, 1, true
+	for _, base := range strings.Split(monitorURL, ",") {
+		base = strings.TrimSpace(base)
+		v, err := readVarz(ctx, base)
+		if err != nil {
+			return UnknownDurability, err
+		}
+		if v.JetStream.Config == nil {
+			return UnknownDurability, fmt.Errorf("the NATS server %s at %s does not run JetStream", v.ServerName, base)
+		}
+		if err := checkOrphans(ctx, base, v, nc); err != nil {
+			return Orphaned, err
+		}
+		seen[v.ServerName] = true
+		synced = synced && v.JetStream.Config.SyncAlways
+		if v.JetStream.Meta != nil {
+			clusterSize = max(clusterSize, v.JetStream.Meta.Size)
+		}
+	}
+	if !synced {
+		return UnsyncedSingle.replicated(clusterSize), nil
+	}
+	if len(seen) < clusterSize {
+		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_MONITOR_URL names %d of the %d servers of the cluster", len(seen), clusterSize)
+	}
+	if nc != nil && nc.ConnectedServerName() != "" && !seen[nc.ConnectedServerName()] {
+		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_URL leads to the server %s, which NATS_MONITOR_URL does not name", nc.ConnectedServerName())
+	}
+	return SyncedSingle.replicated(clusterSize), nil
+}
+
+func readVarz(ctx context.Context, base string) (*varz, error) {
+	v := new(varz)
+	return v, readMonitor(ctx, base, "varz", v)
+}
+
+// readMonitor reads one page of a server's monitoring endpoint.
+func readMonitor(ctx context.Context, base, page string, into any) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	where := strings.TrimSuffix(base, "/") + "/" + page
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
+	if err != nil {
+		return fmt.Errorf("NATS_MONITOR_URL: %q is not a URL such as http://nats:8222: %w", base, err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("reading how the log syncs (NATS_MONITOR_URL): %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("reading how the log syncs (NATS_MONITOR_URL): %s answers %s", where, resp.Status)
+	}
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("reading how the log syncs (NATS_MONITOR_URL): %s: %w", where, err)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Ready says whether a mail could be published now, as far as is known: asked at MAIL, it spares the sender
+// the transfer of a mail that would be refused.
+func (p *Publisher) Ready() error {
+	if _, err := p.pick(); err != nil {
+		return err
+	}
+	if held := p.inflight.Load(); held > p.cfg.MaxInflightBytes/10*9 {
+		return fmt.Errorf("%w: %d bytes of mail wait for it already", ErrBusy, held)
+	}
+	return nil
+}
+
+// pick chooses the shard for a mail: among the healthy ones that with the shortest queue; one that is failing,
+// but not for long, only when there is no other. The mail stays with it, since only there is it known by its id.
+func (p *Publisher) pick() (*shard, error) {
+	if down := p.link.downFor(); down > grace {
+		return nil, fmt.Errorf("%w: no connection to it", ErrUnavailable)
+	}
+	p.mu.Lock()
+	shards := p.shards
+	p.mu.Unlock()
+	var best *shard
+	var bestLoad int
+	var bestSuffers bool
+	var why error
+	for _, s := range shards {
+		err, suffers := s.state()
+		if err != nil {
+			why = worse(why, err)
+			continue
+		}
+		load := s.queue.load()
+		if best == nil || bestSuffers && !suffers || bestSuffers == suffers && load < bestLoad {
+			best, bestLoad, bestSuffers = s, load, suffers
+		}
+	}
+	if best != nil {
+		return best, nil
+	}
+	if why == nil {
+		why = fmt.Errorf("%w: it has no streams yet; `sluicectl streams ensure` or `storer migrate` makes them", ErrUnavailable)
+	}
+	return nil, why
+}
+
+// worse keeps the reason that the operator can do most about.
+func worse(a, b error) error {
+	for _, kind := range []error{ErrUnsynced, ErrClock, ErrFull} {
+		if errors.Is(a, kind) {
+			return a
+		}
+		if errors.Is(b, kind) {
+			return b
+		}
+	}
+	return b
+}
+
+// load is how many bytes wait in this committer.
+func (c *committer) load() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, it := range c.queue {
+		n += it.size
+	}
+	return n + int(c.flying.Load())
+}
+
+// reroute moves what a shard in trouble surely does not hold to one that works: its queue, and those mails of its
+// flight of which no attempt went unanswered. It returns the rest of the flight.
+func (p *Publisher) reroute(from *committer, flight []*item) []*item {
+	to, err := p.pick()
+	if err != nil || to.queue == from {
+		return flight
+	}
+	if _, suffers := to.state(); suffers {
+		return flight
+	}
+	rest := flight[:0]
+	moved := from.take(true)
+	for _, it := range flight {
+		it.mu.Lock()
+		switch {
+		case it.decided || it.abandoned:
+		case it.unsure:
+			rest = append(rest, it)
+		default:
+			moved = append(moved, it)
+		}
+		it.mu.Unlock()
+	}
+	to.queue.enqueue(moved...)
+	return rest
+}

@@ -1,0 +1,60 @@
+package stream
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"os/exec"
+	"testing"
+)
+
+// The example of proto/README.md: the log consumed from Python with its standard library alone.
+func TestPythonConsumesTheLog(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("skipped: needs python3 on the PATH")
+	}
+	f := newLogFixture(t, 64<<20)
+	bodies := [][]byte{[]byte("Subject: one\r\n\r\nhello\r\n"), {}, fixtureBytes(300_000, 1)}
+	for _, raw := range bodies {
+		f.mail(0, string(raw), "u@example.com", "v@example.net")
+	}
+	large := fixtureBytes(5*fixturePart+3, 2)
+	f.large(0, large, fixturePart, nil)
+	out, err := exec.CommandContext(f.ctx(), python, "../../proto/example/consume.py", f.server.URL(), "py", "0", "4").Output()
+	if err != nil {
+		t.Fatalf("consume.py: %v", err)
+	}
+	bodies = append(bodies, large)
+	lines := bufio.NewScanner(bytes.NewReader(out))
+	lines.Buffer(nil, 4<<20)
+	n := 0
+	for ; lines.Scan(); n++ {
+		var got struct {
+			ID, From, Raw string
+			To            []string
+			Size, Parts   int
+		}
+		if err := json.Unmarshal(lines.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		raw, err := base64.StdEncoding.DecodeString(got.Raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustEqual(t, "the mail", raw, bodies[n])
+		id, err := hex.DecodeString(got.ID)
+		if err != nil || len(id) != 16 || got.Size != len(raw) || got.From != "a@b.example" || got.To[0] != "u@example.com" || (got.Parts == 0) != (n < 3) {
+			t.Errorf("mail %d is %+v", n, got)
+		}
+	}
+	if n != len(bodies) {
+		t.Fatalf("%d mails came out: %s", n, out)
+	}
+	eventually(t, "the acknowledgements", func() bool {
+		i := f.info(0, "py")
+		return i.AckFloor.Stream >= f.state(StreamName(0)).LastSeq && i.NumAckPending == 0
+	})
+}

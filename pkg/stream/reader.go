@@ -1,0 +1,177 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
+)
+
+// Head is one mail of the log without its bytes.
+type Head struct {
+	// ID is zero and Envelope nil when the envelope cannot be decoded (Err says why).
+	ID            ulid.ULID
+	Envelope      *mailv1.Envelope
+	EnvelopeBytes []byte
+	Err           error
+	// Retry is how often the mail came back from the dead letters before.
+	Retry    string
+	Stream   string
+	Shard    int
+	Sequence uint64
+	Time     time.Time
+}
+
+// Bounds is a range of sequences of one shard, both ends included; empty when From > To.
+type Bounds struct {
+	Shard    int
+	From, To uint64
+}
+
+// Reader reads the log without consuming it: for audits, searches and estimates.
+type Reader struct {
+	js  jetstream.JetStream
+	log partSource
+}
+
+// NewReader reads the log behind nc.
+func NewReader(nc *nats.Conn) *Reader {
+	return &Reader{js: newJetStream(nc), log: partSource{nc}}
+}
+
+// newJetStream is jetstream.New without options, which cannot fail.
+func newJetStream(nc *nats.Conn) jetstream.JetStream {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		panic("stream: " + err.Error())
+	}
+	return js
+}
+
+// shardInfos returns the present state of every shard, in order.
+func shardInfos(ctx context.Context, js jetstream.JetStream) ([]*jetstream.StreamInfo, error) {
+	var all []*jetstream.StreamInfo
+	for shard := range MaxShards {
+		s, err := js.Stream(ctx, StreamName(shard))
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("asking for the state of %s: %w", StreamName(shard), err)
+		}
+		all = append(all, s.CachedInfo())
+	}
+	if len(all) == 0 {
+		return nil, errors.New("the log has no streams yet (storer migrate creates them)")
+	}
+	return all, nil
+}
+
+// Snapshot returns what the shards hold now, of mail that the log took at or after since (zero: all).
+func (r *Reader) Snapshot(ctx context.Context, since time.Time) ([]Bounds, error) {
+	infos, err := shardInfos(ctx, r.js)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]Bounds, len(infos))
+	for shard, info := range infos {
+		b := Bounds{Shard: shard, From: info.State.FirstSeq, To: info.State.LastSeq}
+		if !since.IsZero() {
+			if b.From, err = r.SequenceAt(ctx, shard, since); err != nil {
+				return nil, err
+			}
+			b.From = max(b.From, info.State.FirstSeq)
+		}
+		if info.State.Msgs == 0 {
+			b.From = b.To + 1
+		}
+		all[shard] = b
+	}
+	return all, nil
+}
+
+// SequenceAt is the first sequence with a mail that the log took at or after t; the one after the last when
+// there is none yet.
+func (r *Reader) SequenceAt(ctx context.Context, shard int, t time.Time) (uint64, error) {
+	first, err := r.log.since(ctx, StreamName(shard), HeadSubject(shard), t)
+	if err == nil {
+		return first.sequence, nil
+	}
+	if !errors.Is(err, errNotFound) {
+		return 0, fmt.Errorf("looking for the mail of %s: %w", t.Format(time.RFC3339), err)
+	}
+	s, err := r.js.Stream(ctx, StreamName(shard))
+	if err != nil {
+		return 0, fmt.Errorf("asking for the state of %s: %w", StreamName(shard), err)
+	}
+	return s.CachedInfo().State.LastSeq + 1, nil
+}
+
+// Heads calls fn for the head of every mail in b in the order of the log, in bounded memory. Sequences that
+// retention purges meanwhile are passed over.
+func (r *Reader) Heads(ctx context.Context, b Bounds, fn func(Head) error) error {
+	if b.From > b.To {
+		return nil
+	}
+	w := walk{js: r.js, stream: StreamName(b.Shard), subject: HeadSubject(b.Shard), from: b.From, to: b.To}
+	return w.each(ctx, func(m walked) error { return fn(newHead(m.record)) })
+}
+
+func newHead(r record) Head {
+	shard, _ := Shard(r.stream)
+	h := Head{Stream: r.stream, Shard: shard, Sequence: r.sequence, Time: r.time, Retry: r.header.Get(RetryHeader)}
+	env, raw, err := DecodeEnvelope(r.header.Get(EnvelopeHeader))
+	if err == nil {
+		h.ID, err = envelopeID(env)
+	}
+	if err != nil {
+		h.Err = err
+		return h
+	}
+	h.Envelope, h.EnvelopeBytes = env, raw
+	return h
+}
+
+// Message reads one mail by the sequence of its head.
+func (r *Reader) Message(ctx context.Context, shard int, sequence uint64) (*Message, error) {
+	rec, err := r.log.sequence(ctx, StreamName(shard), sequence)
+	if err != nil {
+		return nil, fmt.Errorf("reading sequence %d of %s: %w", sequence, StreamName(shard), err)
+	}
+	if rec.subject != HeadSubject(shard) {
+		return nil, fmt.Errorf("sequence %d of %s is not the head of a mail", sequence, StreamName(shard))
+	}
+	return decode(rec, r.log)
+}
+
+// SettledUpTo is the sequence up to which a consumer has settled every mail of a shard, 0 when it does not exist.
+func (r *Reader) SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error) {
+	c, err := r.js.Consumer(ctx, StreamName(shard), consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("asking for the consumer %s of %s: %w", consumer, StreamName(shard), err)
+	}
+	return c.CachedInfo().AckFloor.Stream, nil
+}
+
+// pending asks the log how many mails it has from a sequence on.
+func (r *Reader) pending(ctx context.Context, shard int, from uint64) (uint64, error) {
+	c, err := r.js.CreateConsumer(ctx, StreamName(shard), jetstream.ConsumerConfig{
+		FilterSubject: HeadSubject(shard), DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: walkIdle,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("counting the mails of %s: %w", StreamName(shard), err)
+	}
+	info := c.CachedInfo()
+	_ = r.js.DeleteConsumer(ctx, StreamName(shard), info.Name) // else the server does after walkIdle
+	return info.NumPending, nil
+}
