@@ -1,0 +1,44 @@
+package main
+
+import (
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sluice-mail/sluice/services/cachewarmer"
+	"github.com/sluice-mail/sluice/services/ingress"
+	"github.com/sluice-mail/sluice/services/internal/database"
+	"github.com/sluice-mail/sluice/services/internal/logconn"
+	"github.com/sluice-mail/sluice/services/storer"
+)
+
+// config is the configuration of all services; the shape of the log is in the storer's.
+type config struct {
+	Ingress  ingress.Config
+	Storer   storer.Config
+	Warmer   cachewarmer.Config
+	Log      logconn.Config
+	Database database.Config
+	Write    database.WriteConfig
+}
+
+// defaults are what unset variables mean here, where there is one machine and no load balancer.
+func defaults() map[string]string {
+	return map[string]string{
+		"SLUICE_DATA":         "./data",
+		"INGRESS_DOMAINS":     "*",
+		"INGRESS_DRAIN_DELAY": "0s",
+		"STREAM_MAX_BYTES":    strconv.FormatInt(logRoom("."), 10),
+	}
+}
+
+// logRoom is min(10 GiB, a quarter of the free disk): the default room of a log that shares its disk with everything
+// else.
+func logRoom(dir string) int64 {
+	const most = 10 << 30
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return most
+	}
+	return min(most, int64(fs.Bavail)*fs.Bsize/4)
+}

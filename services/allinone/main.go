@@ -1,0 +1,51 @@
+// Command allinone is the whole pipeline in one process: nothing to install, one directory of data.
+//
+//	          1 natsd            3 storer ──────▶ 2 SQLite ($SLUICE_DATA/sluice.db)
+//	          (the log) ────────▶
+//	              ▲              4 cachewarmer ──▶ embedded cache
+//	SMTP ──▶ 5 ingress
+//
+// The numbers are the order of construction; stopping goes the other way round. The services are the same packages as
+// the separate processes and do not know where they run: what is not embedded is taken by setting NATS_URL, MYSQL_DSN
+// or MEMCACHED_ADDRS.
+package main
+
+import (
+	"context"
+
+	"github.com/sluice-mail/sluice/pkg/lifecycle"
+	"github.com/sluice-mail/sluice/services/internal/process"
+)
+
+func main() {
+	var cfg config
+	process.Main(process.Spec{
+		Name:     "allinone",
+		Summary:  "the whole pipeline in one process: SMTP in, log, database and cache on this machine",
+		Config:   []any{&cfg},
+		Defaults: defaults(),
+		Run:      func(ctx context.Context, e *process.Env) error { return run(ctx, &cfg, e) },
+	})
+}
+
+// run is the wiring. The group stops in reverse: first no more mail comes in, then what is in flight is stored, and the
+// log is closed last.
+func run(ctx context.Context, cfg *config, e *process.Env) error {
+	p := &parts{cfg: cfg, env: e}
+	defer p.close()
+	var group lifecycle.Group
+	for _, add := range []func(*lifecycle.Group) error{
+		p.directory,
+		p.log,
+		p.database,
+		p.storer,
+		p.cachewarmer,
+		p.ingress,
+	} {
+		if err := add(&group); err != nil {
+			return err
+		}
+	}
+	p.welcome()
+	return group.Run(ctx)
+}

@@ -1,0 +1,67 @@
+package cachewarmer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/mailcache"
+	"github.com/sluice-mail/sluice/pkg/obs"
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// Config is where the cache is.
+type Config struct {
+	Addrs []string      `envconfig:"MEMCACHED_ADDRS" default:"127.0.0.1:11211" desc:"Memcached servers, comma-separated"`
+	TTL   time.Duration `envconfig:"CACHE_TTL" default:"1h" desc:"how long a mail stays in the cache, give or take a tenth"`
+}
+
+// Deps are what the cachewarmer works with. They belong to the caller.
+type Deps struct {
+	Conn    *nats.Conn
+	Cache   *mailcache.Cache
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
+	Health  *obs.Health
+}
+
+// Service is the cachewarmer.
+type Service struct {
+	deps   Deps
+	worker *stream.Worker
+}
+
+// New makes a cachewarmer; nothing happens before Run.
+func New(deps Deps) (*Service, error) {
+	h, err := newHandler(deps.Cache, deps.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	worker, err := stream.NewWorker(deps.Conn, stream.WorkerConfig{Consumer: stream.Cachewarmer}, h, deps.Logger, deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("making the worker: %w", err)
+	}
+	// Not the cache: without it there is nothing to do but to skip, and that needs no one's attention here.
+	deps.Health.Register("worker", worker.Health)
+	return &Service{deps: deps, worker: worker}, nil
+}
+
+// Run warms until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	sub, err := stream.SubscribeStored(s.deps.Conn, func(mails []stream.StoredMail) {
+		var mailboxes []string
+		for _, mail := range mails {
+			mailboxes = append(mailboxes, mail.Mailboxes...)
+		}
+		s.deps.Cache.DeletePages(mailboxes)
+	})
+	if err != nil {
+		return fmt.Errorf("subscribing to stored mail: %w", err)
+	}
+	defer sub.Unsubscribe()
+	return s.worker.Run(ctx)
+}

@@ -1,0 +1,58 @@
+package cachewarmer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/mailcache"
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/services/internal/logconn"
+	"github.com/sluice-mail/sluice/services/internal/process"
+	"github.com/sluice-mail/sluice/services/internal/replaycmd"
+)
+
+// ProcessConfig is everything a cachewarmer that is its own process can be told.
+type ProcessConfig struct {
+	Config
+	Log logconn.Config
+}
+
+// Open connects to the log and to the cache; it waits for neither.
+func (c *ProcessConfig) Open(e *process.Env) (Deps, func(), error) {
+	conn, err := logconn.Connect(c.Log, "cachewarmer", e.Logger)
+	if err != nil {
+		return Deps{}, nil, err
+	}
+	cache := mailcache.New(mailcache.Config{Addrs: c.Addrs, TTL: c.TTL}, nil, e.Logger, e.Metrics)
+	closeAll := func() {
+		_ = conn.FlushTimeout(5 * time.Second) // the last acknowledgements
+		conn.Close()
+		cache.Close()
+	}
+	return Deps{Conn: conn, Cache: cache, Logger: e.Logger, Metrics: e.Metrics, Health: e.Health}, closeAll, nil
+}
+
+// Replay is `cachewarmer replay`.
+func (c *ProcessConfig) Replay(ctx context.Context, e *process.Env) error {
+	deps, closeAll, err := c.Open(e)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	h, err := newHandler(deps.Cache, deps.Metrics)
+	if err != nil {
+		return err
+	}
+	cmd := replaycmd.Command{
+		Service: "cachewarmer",
+		Target:  strings.Join(c.Addrs, ","),
+		Handler: func(replaycmd.Options) stream.Handler { return h },
+		Report: func(out io.Writer) {
+			fmt.Fprintf(out, "; cached %d, without bytes %d, not taken by the cache %d", h.cached.Load(), h.summaries.Load(), h.skipped.Load())
+		},
+	}
+	return cmd.Run(ctx, deps.Conn, deps.Logger, deps.Metrics, e.Args, e.Stdout)
+}

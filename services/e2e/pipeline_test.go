@@ -1,0 +1,263 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/go-sql-driver/mysql"
+
+	"github.com/sluice-mail/sluice/services/e2e/fleet"
+)
+
+func newFleet(t *testing.T, ingresses int, extra ...string) *fleet.Fleet {
+	t.Helper()
+	need(t, "mariadbd", "memcached")
+	f, err := fleet.New(t.TempDir(), binaries, ingresses, extra...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			for _, p := range f.Processes() {
+				log := p.Log()
+				t.Logf("%s said, at the end:\n%s", p.Name, log[max(0, len(log)-2000):])
+			}
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// load runs sluicectl load in the background and returns its record and what waits for its end.
+func load(t *testing.T, ctx context.Context, f *fleet.Fleet, args ...string) (acks string, wait func()) {
+	t.Helper()
+	acks = filepath.Join(t.TempDir(), "acks.jsonl")
+	args = append([]string{"load", "-to", f.Ingresses[0].Addrs["smtp"], "-conns", "8", "-record", acks}, args...)
+	done := make(chan error, 1)
+	go func() {
+		_, err := f.Ctl(ctx, args...)
+		done <- err
+	}()
+	return acks, func() {
+		t.Helper()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func acked(acks string) int {
+	raw, _ := os.ReadFile(acks)
+	return bytes.Count(raw, []byte(`"acked"`))
+}
+
+// Issue 3, show 3: services of their own, started and stopped in any order; each says once what it waits for.
+func TestServicesStartInAnyOrder(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	f := newFleet(t, 1)
+	if err := f.MariaDB.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	// What consumes first, what it consumes last.
+	for _, p := range []*fleet.Process{f.Ingresses[0], f.Warmer, f.Storer} {
+		if err := p.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range []*fleet.Process{f.Ingresses[0], f.Warmer, f.Storer} {
+		within(t, 20*time.Second, p.Name+" says that it waits for the log", func() bool {
+			return strings.Contains(p.Log(), "waiting for the log")
+		})
+	}
+	if reply := dialogue(t, f.Ingresses[0].Addrs["smtp"]); !strings.HasPrefix(reply, "451 ") {
+		t.Errorf("without a log the ingress answers MAIL with %q, want 451", reply)
+	}
+	if err := f.NATS.Start(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 30*time.Second, "the storer says that it waits for the database", func() bool {
+		return strings.Contains(f.Storer.Log(), "waiting for the database")
+	})
+	if err := f.MariaDB.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Memcached.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Ready(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*fleet.Process{f.Ingresses[0], f.Warmer, f.Storer} {
+		if n := strings.Count(p.Log(), "waiting for the log (NATS)"); n > 1 {
+			t.Errorf("%s says %d times that it waits for the log:\n%s", p.Name, n, p.Log())
+		}
+	}
+	acks, wait := load(t, ctx, f, "-count", "300", "-sizes", "1KB-60KB", "-rcpts", "1-3")
+	wait()
+	settled(t, ctx, f.Env())
+	r := audit(t, ctx, f.Env(), "--acks", acks, "--deep")
+	if r.Acks.Stored != 300 || r.Acks.Recorded != 300 || r.Acks.Unexplained != 0 {
+		t.Errorf("%+v", *r.Acks)
+	}
+	cached(t, ctx, f, acks)
+	// And stopped in the order in which they are needed most.
+	for _, p := range []*fleet.Process{f.NATS, f.Memcached, f.Storer, f.Warmer, f.Ingresses[0]} {
+		if err := p.Stop(45 * time.Second); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// cached checks that a recorded mail is in Memcached, through sluicectl trace.
+func cached(t *testing.T, ctx context.Context, f *fleet.Fleet, acks string) {
+	t.Helper()
+	raw, err := os.ReadFile(acks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := bytes.Cut(raw, []byte("\n"))
+	var ack struct{ ID string }
+	if err := json.Unmarshal(line, &ack); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 20*time.Second, "mail "+ack.ID+" is in the cache", func() bool {
+		out, err := f.Ctl(ctx, "trace", "--json", ack.ID)
+		var traced struct {
+			Cached bool
+			Stored *time.Time
+			Log    []any
+		}
+		return err == nil && json.Unmarshal([]byte(out), &traced) == nil && traced.Cached && traced.Stored != nil && len(traced.Log) == 1
+	})
+}
+
+// dialogue asks for a mail transaction and returns the answer to MAIL.
+func dialogue(t *testing.T, addr string) string {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", addr, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(90 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 4096)
+	var reply string
+	for _, line := range []string{"", "EHLO client.example\r\n", "MAIL FROM:<a@b.example>\r\n"} {
+		if _, err := fmt.Fprint(conn, line); err != nil {
+			t.Fatal(err)
+		}
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply = string(buf[:n])
+	}
+	return reply
+}
+
+// Issue 3, show 4, first half; promise 3: the database is away, the ingress goes on, nothing is lost, doubled, or given
+// up, and no delivery attempts are burnt.
+func TestDatabaseAwayUnderLoad(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	f := newFleet(t, 1)
+	if err := f.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	acks, wait := load(t, ctx, f, "-duration", "20s", "-rate", "100", "-sizes", "1KB-30KB", "-rcpts", "1-2")
+	within(t, 20*time.Second, "mail is accepted", func() bool { return acked(acks) > 100 })
+	if err := f.MariaDB.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	before := acked(acks)
+	within(t, 15*time.Second, "the ingress says 250 without the database", func() bool { return acked(acks) > before+500 })
+	if err := f.MariaDB.Start(); err != nil {
+		t.Fatal(err)
+	}
+	wait()
+	settled(t, ctx, f.Env())
+	r := audit(t, ctx, f.Env(), "--acks", acks)
+	t.Logf("%+v", *r.Acks)
+	if r.Acks.Stored != r.Acks.Recorded || r.Acks.Duplicates != 0 || r.Acks.Unexplained != 0 || r.Acks.Unsure != 0 {
+		t.Errorf("accepted %d, stored %d, duplicates %d", r.Acks.Recorded, r.Acks.Stored, r.Acks.Duplicates)
+	}
+	if r.Dead != 0 {
+		t.Errorf("%d dead letters because the database was away", r.Dead)
+	}
+	out, err := f.Ctl(ctx, "streams", "info", "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out, `"redelivered": 0`) {
+		t.Errorf("deliveries were burnt while the database was away:\n%s", out)
+	}
+	rows(t, f.DSN(), "SELECT COUNT(*) FROM mail_raw WHERE part = 0", r.Acks.Stored)
+}
+
+// Issue 3, show 4, second half; promise 2: without the log the ingress says 4xx, never 250, and recovers by itself.
+func TestLogAwayUnderLoad(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	f := newFleet(t, 1)
+	if err := f.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	acks, wait := load(t, ctx, f, "-duration", "15s", "-rate", "100", "-sizes", "1KB-30KB")
+	within(t, 20*time.Second, "mail is accepted", func() bool { return acked(acks) > 100 })
+	if err := f.NATS.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 20*time.Second, "the ingress refuses for now", func() bool {
+		return strings.HasPrefix(dialogue(t, f.Ingresses[0].Addrs["smtp"]), "451 ")
+	})
+	if err := f.NATS.Start(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, 30*time.Second, "the ingress accepts again", func() bool {
+		return strings.HasPrefix(dialogue(t, f.Ingresses[0].Addrs["smtp"]), "250 ")
+	})
+	wait()
+	settled(t, ctx, f.Env())
+	r := audit(t, ctx, f.Env(), "--acks", acks)
+	t.Logf("%+v", *r.Acks)
+	if r.Acks.Stored != r.Acks.Recorded || r.Acks.Duplicates != 0 {
+		t.Errorf("accepted %d, stored %d, duplicates %d", r.Acks.Recorded, r.Acks.Stored, r.Acks.Duplicates)
+	}
+	raw, err := os.ReadFile(acks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i := bytes.Index(raw, []byte(`"reply":"5`)); i >= 0 {
+		t.Errorf("our fault was told as a permanent one: %.200s", raw[i:])
+	}
+}
+
+func rows(t *testing.T, dsn, query string, want int64) {
+	t.Helper()
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var n int64
+	if err := db.QueryRow(query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	if n != want {
+		t.Errorf("%s: %d, want %d", query, n, want)
+	}
+}

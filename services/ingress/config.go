@@ -1,0 +1,111 @@
+package ingress
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/env"
+	"github.com/sluice-mail/sluice/pkg/policy"
+	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
+)
+
+// Config is what the ingress can be told; see -help.
+type Config struct {
+	Addr    env.Addr `envconfig:"INGRESS_ADDR" default:":2525" desc:"plain SMTP, with STARTTLS when there is a certificate"`
+	TLSAddr env.Addr `envconfig:"INGRESS_TLS_ADDR" desc:"SMTP with TLS from the first byte; off when empty"`
+	TLSCert string   `envconfig:"INGRESS_TLS_CERT" desc:"PEM file with the certificate chain; read again when it changes"`
+	TLSKey  string   `envconfig:"INGRESS_TLS_KEY" desc:"PEM file with its key"`
+
+	Hostname   string   `envconfig:"INGRESS_HOSTNAME" desc:"our name in the banner and in Received; the host's name when empty"`
+	Domains    env.List `envconfig:"INGRESS_DOMAINS" required:"true" desc:"accepted domains: example.com,*.example.net, or *"`
+	Primary    string   `envconfig:"INGRESS_PRIMARY_DOMAIN" desc:"when set, every accepted domain is an alias: the mailbox is the local part at this domain"`
+	Recipients string   `envconfig:"INGRESS_RECIPIENTS" default:"any" oneof:"any kv" desc:"kv: only recipients in the policy bucket (sluicectl recipients)"`
+
+	MaxMessageBytes env.Bytes `envconfig:"INGRESS_MAX_MESSAGE_BYTES" default:"25MiB" min:"64KiB" desc:"largest mail, advertised as SIZE"`
+	MaxRcpts        int       `envconfig:"INGRESS_MAX_RCPTS" default:"100" min:"100" desc:"recipients of one mail"`
+	MaxMails        int       `envconfig:"INGRESS_MAX_MAILS" default:"0" min:"0" desc:"mails on one connection; 0 is no limit"`
+
+	MaxConns       int       `envconfig:"INGRESS_MAX_CONNS" default:"10000" min:"1" desc:"connections together"`
+	MaxConnsPerIP  int       `envconfig:"INGRESS_MAX_CONNS_PER_IP" default:"50" min:"0" desc:"connections of one address; 0 is no limit"`
+	MaxConnsPerNet int       `envconfig:"INGRESS_MAX_CONNS_PER_NET" default:"200" min:"0" desc:"connections of one /24 or /64; 0 is no limit"`
+	ConnRate       int       `envconfig:"INGRESS_CONN_RATE" default:"0" min:"0" desc:"new connections of one address in a minute; 0 is no limit"`
+	LimitExempt    env.CIDRs `envconfig:"INGRESS_LIMIT_EXEMPT" default:"loopback" desc:"networks the limits per address do not count"`
+
+	DataTimeout  time.Duration `envconfig:"INGRESS_DATA_TIMEOUT" default:"60m" min:"1s" desc:"longest time one mail may take"`
+	MemoryBudget env.Bytes     `envconfig:"INGRESS_MEMORY_BUDGET" default:"256MiB" min:"1MiB" desc:"memory for mails being received; beyond it they go to files"`
+	SpoolDir     string        `envconfig:"INGRESS_SPOOL_DIR" desc:"where those files go; the system's temporary directory when empty"`
+	SpoolMax     env.Bytes     `envconfig:"INGRESS_SPOOL_MAX" default:"4GiB" desc:"room those files may take together, then new mail gets 452"`
+
+	ProxyProtocol  string    `envconfig:"INGRESS_PROXY_PROTOCOL" default:"off" oneof:"off require" desc:"require: every connection starts with a PROXY v1 or v2 header"`
+	TrustedProxies env.CIDRs `envconfig:"INGRESS_TRUSTED_PROXIES" desc:"networks whose PROXY header is believed"`
+	XClientFrom    env.CIDRs `envconfig:"INGRESS_XCLIENT_FROM" desc:"networks that may use XCLIENT"`
+	BareLF         string    `envconfig:"INGRESS_BARE_LF" default:"accept" oneof:"accept reject" desc:"a line feed without carriage return: accept (stored as sent, flagged) or reject (550)"`
+
+	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"3s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
+}
+
+// Validate checks what no single variable can be wrong about by itself.
+func (c Config) Validate() error {
+	var problems []error
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		problems = append(problems, errors.New("INGRESS_TLS_CERT and INGRESS_TLS_KEY go together: one of them is not set"))
+	}
+	if c.TLSAddr != "" && c.TLSCert == "" {
+		problems = append(problems, errors.New("INGRESS_TLS_ADDR needs INGRESS_TLS_CERT and INGRESS_TLS_KEY"))
+	}
+	if c.ProxyProtocol == "require" && len(c.TrustedProxies) == 0 {
+		problems = append(problems, errors.New("INGRESS_PROXY_PROTOCOL=require needs INGRESS_TRUSTED_PROXIES: nobody could connect otherwise"))
+	}
+	return errors.Join(problems...)
+}
+
+func (c Config) hostname() string {
+	name, _ := os.Hostname()
+	return cmp.Or(c.Hostname, name, "localhost")
+}
+
+// noLimit is how smtpd.Config writes what we write as 0.
+func noLimit(n int) int {
+	if n == 0 {
+		return -1
+	}
+	return n
+}
+
+func (c Config) server(pii bool) smtpd.Config {
+	s := smtpd.Config{
+		Hostname:        c.hostname(),
+		MaxMessageBytes: int64(c.MaxMessageBytes),
+		MaxRcpts:        c.MaxRcpts,
+		MaxMails:        c.MaxMails,
+		MaxConns:        c.MaxConns,
+		MaxConnsPerIP:   noLimit(c.MaxConnsPerIP),
+		MaxConnsPerNet:  noLimit(c.MaxConnsPerNet),
+		ConnRate:        c.ConnRate,
+		LimitExempt:     c.LimitExempt,
+		TrustedProxies:  c.TrustedProxies,
+		XClientFrom:     c.XClientFrom,
+		TLSCert:         c.TLSCert,
+		TLSKey:          c.TLSKey,
+		Timeouts:        smtpd.Timeouts{DataTotal: c.DataTimeout},
+		LogPII:          pii,
+	}
+	if c.ProxyProtocol == "require" {
+		s.ProxyProtocol = smtpd.ProxyRequire
+	}
+	if c.BareLF == "reject" {
+		s.BareLF = smtpd.BareLFReject
+	}
+	return s
+}
+
+func (c Config) spool() spool.Config {
+	return spool.Config{Dir: c.SpoolDir, Memory: int64(c.MemoryBudget), MaxDisk: int64(c.SpoolMax)}
+}
+
+func (c Config) policy() policy.Config {
+	return policy.Config{Domains: c.Domains, PrimaryDomain: c.Primary, Hostname: c.hostname(), Mode: policy.Mode(c.Recipients), Live: true}
+}

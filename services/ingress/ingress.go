@@ -1,0 +1,136 @@
+package ingress
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/lifecycle"
+	"github.com/sluice-mail/sluice/pkg/obs"
+	"github.com/sluice-mail/sluice/pkg/policy"
+	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// finishGrace is how long transactions in flight may go on once the listeners are closed. It covers a publish that
+// waits for a log which is away.
+const finishGrace = 25 * time.Second
+
+// stopGrace is what everything else may take to stop.
+const stopGrace = 5 * time.Second
+
+// Deps are what the ingress works with. They belong to the caller.
+type Deps struct {
+	Conn *nats.Conn
+	// AllowUnsynced is STREAM_ALLOW_UNSYNCED: also take mail for a log that acknowledges before its fsync.
+	AllowUnsynced bool
+	LogPII        bool
+	Logger        *slog.Logger
+	Metrics       prometheus.Registerer
+	Health        *obs.Health
+}
+
+// Service is the ingress.
+type Service struct {
+	cfg       Config
+	deps      Deps
+	publisher *stream.Publisher
+	policy    *policy.Policy
+	server    *smtpd.Server
+	plain     []net.Listener
+	tls       []net.Listener
+	serving   atomic.Bool
+}
+
+// New opens the listeners, so that an address that cannot be had is known at once; nothing is served before Run.
+func New(cfg Config, deps Deps) (*Service, error) {
+	pool, err := spool.New(cfg.spool(), deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the spool: %w", err)
+	}
+	accepted, err := policy.New(cfg.policy())
+	if err != nil {
+		return nil, fmt.Errorf("reading INGRESS_DOMAINS: %w", err)
+	}
+	s := &Service{cfg: cfg, deps: deps, policy: accepted}
+	s.publisher = stream.NewPublisher(deps.Conn, stream.PublisherConfig{AllowUnsynced: deps.AllowUnsynced}, deps.Logger, deps.Metrics)
+	mail := &sink{log: s.publisher, pool: pool, ids: rand.Reader, now: time.Now, logger: deps.Logger}
+	s.server, err = smtpd.NewServer(cfg.server(deps.LogPII), mail, recipients{accepted}, deps.Logger, deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the SMTP server: %w", err)
+	}
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	// Red before the first start and while draining, and never else: when the log is away senders shall hear it as a
+	// 4xx, and not from a load balancer that has no backend left.
+	deps.Health.Register("serving", func(context.Context) error {
+		if !s.serving.Load() {
+			return errors.New("not accepting mail: starting or draining")
+		}
+		return nil
+	})
+	return s, nil
+}
+
+// Addr is where plain SMTP is served, for logs and for tests that listen on port 0.
+func (s *Service) Addr() net.Addr { return s.plain[0].Addr() }
+
+// Run serves until ctx ends. Then it drains: readyz red, wait for the load balancer to notice, close the listeners, 421
+// to idle sessions, let the transactions in flight finish. What they need stops last.
+func (s *Service) Run(ctx context.Context) error {
+	var group lifecycle.Group
+	group.Add("publisher", stopGrace, s.publisher.Run)
+	group.Add("policy", stopGrace, func(ctx context.Context) error { return s.policy.Follow(ctx, s.openPolicy, s.deps.Logger) })
+	group.Add("smtp", s.cfg.DrainDelay+finishGrace+stopGrace, s.serve)
+	return group.Run(ctx)
+}
+
+// openPolicy finds the bucket of accepted domains and recipients.
+func (s *Service) openPolicy(ctx context.Context) (jetstream.KeyValue, error) {
+	js, err := jetstream.New(s.deps.Conn)
+	if err != nil {
+		return nil, err
+	}
+	return js.KeyValue(ctx, stream.PolicyBucket)
+}
+
+// serve takes connections until ctx ends or a listener fails, then drains.
+func (s *Service) serve(ctx context.Context) error {
+	failed := make(chan error, len(s.plain)+len(s.tls))
+	start := func(listeners []net.Listener, kind smtpd.ListenerKind) {
+		for _, l := range listeners {
+			go func() { failed <- s.server.Serve(l, kind) }()
+			s.deps.Logger.Info("accepting mail", "address", l.Addr().String(), "implicit_tls", kind == smtpd.ListenerTLS)
+		}
+	}
+	start(s.plain, smtpd.ListenerPlain)
+	start(s.tls, smtpd.ListenerTLS)
+	s.serving.Store(true)
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.serving.Store(false)
+	if err == nil && s.cfg.DrainDelay > 0 {
+		s.deps.Logger.Info("draining: waiting for the load balancer to notice", "delay", s.cfg.DrainDelay)
+		time.Sleep(s.cfg.DrainDelay)
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishGrace)
+	defer cancel()
+	if err := s.server.Shutdown(grace); err != nil {
+		s.deps.Logger.Warn("closed sessions that had not finished; their senders keep the mail", "reason", err)
+	}
+	return err
+}

@@ -1,0 +1,123 @@
+package ingress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
+	"github.com/sluice-mail/sluice/pkg/stream"
+	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
+)
+
+// publisher is the part of stream.Publisher that a sink needs.
+type publisher interface {
+	Ready() error
+	Publish(ctx context.Context, m stream.Mail) error
+}
+
+// sink spools the bytes of a mail and publishes it once it is whole.
+type sink struct {
+	log    publisher
+	pool   *spool.Pool
+	ids    io.Reader // entropy of the ids
+	now    func() time.Time
+	logger *slog.Logger
+}
+
+// Ready refuses mail early, before its bytes are sent, when it is known that it could not be kept.
+func (s *sink) Ready() error {
+	if err := s.pool.Full(); err != nil {
+		return reply(err, "")
+	}
+	if err := s.log.Ready(); err != nil {
+		return reply(err, "")
+	}
+	return nil
+}
+
+// Begin opens the spool for one mail.
+func (s *sink) Begin(env *mailv1.Envelope) (smtpd.Delivery, error) {
+	buffer, err := s.pool.Begin()
+	if err != nil {
+		return nil, reply(err, "")
+	}
+	return &delivery{sink: s, env: env, body: buffer}, nil
+}
+
+// delivery is one mail on its way into the log.
+type delivery struct {
+	sink *sink
+	env  *mailv1.Envelope
+	body *spool.Buffer
+}
+
+func (d *delivery) Write(p []byte) error {
+	if _, err := d.body.Write(p); err != nil {
+		return reply(err, "")
+	}
+	return nil
+}
+
+// Commit returns when the log has the whole mail on disk. The id is minted here, at the end of the data, so that
+// ids rise with the time of acceptance and a mail that never ends has none.
+func (d *delivery) Commit(ctx context.Context, flags uint64) (string, error) {
+	defer d.close()
+	if err := d.body.Flush(); err != nil {
+		return "", reply(err, "")
+	}
+	now := d.sink.now()
+	id, err := ulid.New(ulid.Timestamp(now), d.sink.ids)
+	if err != nil {
+		return "", fmt.Errorf("minting an id: %w", err)
+	}
+	sum := d.body.SHA256()
+	d.env.Id = id[:]
+	d.env.ReceivedAt = now.UnixMilli()
+	d.env.Size = uint64(d.body.Size())
+	d.env.Sha256 = sum[:]
+	d.env.Flags = flags
+	mail := stream.Mail{Envelope: d.env}
+	if raw, ok := d.body.Bytes(); ok {
+		mail.Raw = raw
+	} else {
+		mail.Body = d.body
+	}
+	if err := d.sink.log.Publish(ctx, mail); err != nil {
+		return "", reply(err, id.String())
+	}
+	return id.String(), nil
+}
+
+func (d *delivery) Abort() { d.close() }
+
+func (d *delivery) close() {
+	if err := d.body.Close(); err != nil {
+		d.sink.logger.Error("closing a spool file", "error", err)
+	}
+}
+
+// reply turns what kept us from taking a mail into what its sender is told: always a 4xx, because it is our fault and
+// the sender still has the mail. id is set once the mail may be in the log.
+func reply(err error, id string) *smtpd.Reply {
+	switch {
+	case errors.Is(err, stream.ErrFull):
+		return &smtpd.Reply{Code: 452, Enhanced: "4.3.1", Text: "The mail log is full, try again later"}
+	case errors.Is(err, spool.ErrFull):
+		return &smtpd.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later"}
+	case errors.Is(err, stream.ErrBusy):
+		return &smtpd.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later"}
+	case errors.Is(err, stream.ErrUnconfirmed):
+		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "Mail not confirmed, id " + id + ", try again later"}
+	case errors.Is(err, stream.ErrClock):
+		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "The clock of this server is off, try again later"}
+	default:
+		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail log is unavailable, try again later"}
+	}
+}

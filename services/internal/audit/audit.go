@@ -1,0 +1,258 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// Slack is how far the time in an id and the time the log took the mail may be apart: a publish is tried for a minute,
+// and an ingress whose clock is off by more than a minute takes no mail.
+const Slack = 3 * time.Minute
+
+// windowMails is how many mails are held before a window is joined.
+const windowMails = 50_000
+
+// Log is the part of stream.Reader an audit needs.
+type Log interface {
+	Snapshot(ctx context.Context, since time.Time) ([]stream.Bounds, error)
+	Heads(ctx context.Context, b stream.Bounds, fn func(stream.Head) error) error
+	SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error)
+}
+
+// Dead is the part of stream.DeadLetters an audit needs.
+type Dead interface {
+	List(ctx context.Context, fn func(stream.DeadLetter) error) error
+}
+
+// Database is the part of a mailstore.Store an audit needs.
+type Database interface {
+	IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error
+	Raw(ctx context.Context, id ulid.ULID, w io.Writer) error
+}
+
+// Options says what to audit.
+type Options struct {
+	// Since bounds by the time of acceptance; zero is everything the log has.
+	Since time.Time
+	// Deep reads the bytes of every stored mail and hashes them.
+	Deep bool
+	// Retention of the database: what is older may be absent.
+	Retention time.Duration
+	// Acks are recorded replies to hold against log and database, nil for none.
+	Acks *Acks
+	// Progress, when set, is called after each window with the number of mails so far.
+	Progress func(mails int64)
+}
+
+var errStop = errors.New("stop")
+
+// Run audits.
+func Run(ctx context.Context, log Log, dead Dead, db Database, o Options) (Report, error) {
+	a := &auditor{db: db, options: o, started: time.Now(), dead: make(map[ulid.ULID]bool)}
+	var from time.Time
+	if !o.Since.IsZero() {
+		from = o.Since.Add(-Slack)
+		a.low = firstID(o.Since)
+	}
+	bounds, err := log.Snapshot(ctx, from)
+	if err != nil {
+		return a.report, fmt.Errorf("looking at the log: %w", err)
+	}
+	shards, err := a.shards(ctx, log, bounds)
+	if err != nil {
+		return a.report, err
+	}
+	// After the snapshot of what is settled, see the package comment.
+	if err := a.listDead(ctx, dead); err != nil {
+		return a.report, err
+	}
+	if err := a.run(ctx, merge(shards)); err != nil {
+		return a.report, err
+	}
+	if o.Acks != nil {
+		report, err := o.Acks.finish(ctx, db)
+		if err != nil {
+			return a.report, err
+		}
+		a.report.Acks = &report
+		a.report.Problems = append(a.report.Problems, o.Acks.first...)
+	}
+	return a.report, nil
+}
+
+// auditor is one audit under way.
+type auditor struct {
+	db      Database
+	options Options
+	started time.Time
+	dead    map[ulid.ULID]bool
+	// floor is since when the log has every mail; what is older may have been purged.
+	floor time.Time
+	// low is the first id not joined yet.
+	low    ulid.ULID
+	report Report
+	// onlyLog: only the log's mails are looked at, rows of others mean nothing.
+	onlyLog bool
+}
+
+func (a *auditor) listDead(ctx context.Context, dead Dead) error {
+	err := dead.List(ctx, func(d stream.DeadLetter) error {
+		a.dead[d.ID] = true
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("listing the dead letters: %w", err)
+	}
+	return nil
+}
+
+// shards prepares the reading of each shard, and finds since when the log is complete.
+func (a *auditor) shards(ctx context.Context, log Log, bounds []stream.Bounds) ([]heads, error) {
+	var shards []heads
+	for _, b := range bounds {
+		settled, err := log.SettledUpTo(ctx, b.Shard, stream.Storer)
+		if err != nil {
+			return nil, fmt.Errorf("looking up what the storer has settled of shard %d: %w", b.Shard, err)
+		}
+		shards = append(shards, shardHeads(ctx, log, b, settled))
+	}
+	for _, b := range bounds {
+		if b.From <= 1 {
+			continue // nothing has ever been purged here
+		}
+		since, err := a.oldest(ctx, log, b)
+		if err != nil {
+			return nil, err
+		}
+		if since.After(a.floor) {
+			a.floor = since
+		}
+	}
+	return shards, nil
+}
+
+// oldest is since when a shard has every mail: whatever Options.Since says, since its first one. A shard that retention
+// has emptied has every mail since now.
+func (a *auditor) oldest(ctx context.Context, log Log, b stream.Bounds) (time.Time, error) {
+	at := a.started
+	err := log.Heads(ctx, stream.Bounds{Shard: b.Shard, From: 1, To: b.To}, func(h stream.Head) error {
+		at = h.Time
+		return errStop
+	})
+	if err != nil && !errors.Is(err, errStop) {
+		return at, fmt.Errorf("reading the log: %w", err)
+	}
+	return at, nil
+}
+
+// run reads the heads in the order of the log and joins a window whenever enough have come.
+func (a *auditor) run(ctx context.Context, all heads) error {
+	var window []record
+	for r, err := range all {
+		if err != nil {
+			return fmt.Errorf("reading the log: %w", err)
+		}
+		if r.bad != nil {
+			a.undecodable(r)
+			continue
+		}
+		window = append(window, r)
+		if len(window) >= windowMails {
+			// Ids before this time cannot come any more, but for copies and retried dead letters.
+			if window, err = a.join(ctx, window, firstID(time.UnixMilli(r.at).Add(-Slack))); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := a.join(ctx, window, lastID())
+	return err
+}
+
+// join compares the records below high with the database and returns the others.
+func (a *auditor) join(ctx context.Context, window []record, high ulid.ULID) ([]record, error) {
+	slices.SortFunc(window, func(x, y record) int { return x.id.Compare(y.id) })
+	below := func(id ulid.ULID) int {
+		n, _ := slices.BinarySearchFunc(window, id, func(r record, id ulid.ULID) int { return r.id.Compare(id) })
+		return n
+	}
+	late, now := below(a.low), below(high)
+	if high.Compare(a.low) <= 0 {
+		return window, nil // too dense for this window: let it grow
+	}
+	// Late records are copies of what was joined already, or dead letters that were retried.
+	for _, r := range window[:late] {
+		if a.options.Since.IsZero() || !ulid.Time(r.id.Time()).Before(a.options.Since) {
+			a.report.Copies++
+		}
+	}
+	if err := a.compare(ctx, a.low, high, a.distinct(window[late:now])); err != nil {
+		return nil, err
+	}
+	a.low = high
+	if a.options.Progress != nil {
+		a.options.Progress(a.report.Mails)
+	}
+	return slices.Clone(window[now:]), nil
+}
+
+// distinct drops copies: a mail is settled when one of its copies is.
+func (a *auditor) distinct(sorted []record) []record {
+	out := sorted[:0:0]
+	for _, r := range sorted {
+		if n := len(out); n > 0 && out[n-1].id == r.id {
+			out[n-1].settled = out[n-1].settled || r.settled
+			a.report.Copies++
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// compare walks records and rows side by side, both in order of id.
+func (a *auditor) compare(ctx context.Context, low, high ulid.ULID, records []record) error {
+	next := 0
+	err := a.db.IDs(ctx, low, high, func(row mailstore.Row) error {
+		for next < len(records) && records[next].id.Compare(row.ID) < 0 {
+			a.absent(records[next])
+			next++
+		}
+		if next < len(records) && records[next].id == row.ID {
+			next++
+			return a.present(ctx, records[next-1], row)
+		}
+		if !a.onlyLog {
+			a.extra(row)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading the database: %w", err)
+	}
+	for _, r := range records[next:] {
+		a.absent(r)
+	}
+	return nil
+}
+
+func firstID(t time.Time) (id ulid.ULID) {
+	// The error is for times beyond the year 10889.
+	_ = id.SetTime(uint64(max(0, t.UnixMilli())))
+	return id
+}
+
+func lastID() (id ulid.ULID) {
+	for i := range id {
+		id[i] = 0xff
+	}
+	return id
+}

@@ -1,0 +1,315 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/stream"
+	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
+)
+
+// world is a log, dead letters and a database in memory.
+type world struct {
+	shards  [][]stream.Head // in order of sequence, from 1
+	first   []uint64        // first sequence the log still has
+	settled []uint64
+	letters []ulid.ULID
+	rows    map[ulid.ULID]mailstore.Row
+	damaged map[ulid.ULID]bool
+	random  *rand.Rand
+	clock   time.Time
+}
+
+func newWorld(shards int) *world {
+	return &world{shards: make([][]stream.Head, shards), first: slices.Repeat([]uint64{1}, shards), settled: make([]uint64, shards),
+		rows: make(map[ulid.ULID]mailstore.Row), damaged: make(map[ulid.ULID]bool), random: rand.New(rand.NewPCG(1, 2)),
+		clock: time.Now().Add(-time.Hour)}
+}
+
+func (w *world) Snapshot(_ context.Context, since time.Time) ([]stream.Bounds, error) {
+	var all []stream.Bounds
+	for i, heads := range w.shards {
+		b := stream.Bounds{Shard: i, From: w.first[i], To: uint64(len(heads))}
+		for b.From <= b.To && heads[b.From-1].Time.Before(since) {
+			b.From++
+		}
+		all = append(all, b)
+	}
+	return all, nil
+}
+
+func (w *world) Heads(_ context.Context, b stream.Bounds, fn func(stream.Head) error) error {
+	for seq := max(b.From, w.first[b.Shard]); seq <= b.To; seq++ {
+		if err := fn(w.shards[b.Shard][seq-1]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) SettledUpTo(_ context.Context, shard int, _ string) (uint64, error) {
+	return w.settled[shard], nil
+}
+
+func (w *world) List(_ context.Context, fn func(stream.DeadLetter) error) error {
+	for _, id := range w.letters {
+		if err := fn(stream.DeadLetter{ID: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) IDs(_ context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error {
+	var ids []ulid.ULID
+	for id := range w.rows {
+		if id.Compare(from) >= 0 && id.Compare(to) <= 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, ulid.ULID.Compare)
+	for _, id := range ids {
+		if err := fn(w.rows[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *world) Raw(_ context.Context, id ulid.ULID, _ io.Writer) error {
+	if w.damaged[id] {
+		return fmt.Errorf("part 0: %w", mailstore.ErrDamaged)
+	}
+	return nil
+}
+
+// accept puts a mail into the log, up to a second after the time in its id, and into the database when stored.
+func (w *world) accept(shard int, stored bool) ulid.ULID {
+	w.clock = w.clock.Add(time.Duration(w.random.IntN(20)) * time.Millisecond)
+	var entropy [10]byte
+	for i := range entropy {
+		entropy[i] = byte(w.random.Uint32())
+	}
+	id := firstID(w.clock.Add(-time.Duration(w.random.IntN(1000)) * time.Millisecond))
+	if err := id.SetEntropy(entropy[:]); err != nil {
+		panic(err)
+	}
+	w.publish(shard, id)
+	if stored {
+		w.rows[id] = mailstore.Row{ID: id, Size: 100, SHA256: shaOf(id)}
+	}
+	w.settled[shard] = uint64(len(w.shards[shard]))
+	return id
+}
+
+func (w *world) publish(shard int, id ulid.ULID) {
+	sum := shaOf(id)
+	w.shards[shard] = append(w.shards[shard], stream.Head{ID: id, Shard: shard, Sequence: uint64(len(w.shards[shard]) + 1), Time: w.clock,
+		Envelope: &mailv1.Envelope{Id: id[:], Size: 100, Sha256: sum[:]}})
+}
+
+func shaOf(id ulid.ULID) (sum [32]byte) {
+	copy(sum[:], id[:])
+	return sum
+}
+
+func (w *world) audit(t *testing.T, o Options) Report {
+	t.Helper()
+	r, err := Run(t.Context(), w, w, w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestEveryFateIsCounted(t *testing.T) {
+	w := newWorld(2)
+	for i := range 500 {
+		w.accept(i%2, true)
+	}
+	dead := w.accept(0, false)
+	w.letters = append(w.letters, dead)
+	missing := w.accept(1, false)
+	damaged := w.accept(1, true)
+	w.damaged[damaged] = true
+	short := w.accept(0, true)
+	w.rows[short] = mailstore.Row{ID: short, Size: 99, SHA256: shaOf(short)}
+	twice := w.accept(0, true)
+	w.publish(0, twice)
+	w.settled[0]++
+	extra := w.accept(0, true)
+	w.shards[0] = w.shards[0][:len(w.shards[0])-1]
+	w.settled[0]--
+	pending := w.accept(1, false)
+	w.settled[1]--
+
+	r := w.audit(t, Options{Deep: true})
+	want := Report{Mails: 506, Copies: 1, Stored: 501, Pending: 1, Dead: 1, Missing: 1, Extra: 1, Wrong: 2, Bytes: 50600}
+	got := r
+	got.Problems = nil
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	var named []ulid.ULID
+	for _, p := range r.Problems {
+		named = append(named, p.ID)
+	}
+	for _, id := range []ulid.ULID{missing, damaged, short, extra} {
+		if !slices.Contains(named, id) {
+			t.Errorf("%s is not among the problems", id)
+		}
+	}
+	if r.Unaccounted() != 3 {
+		t.Errorf("%d unaccounted, want 3", r.Unaccounted())
+	}
+	if shallow := w.audit(t, Options{}); shallow.Wrong != 1 || shallow.Stored != 502 {
+		t.Errorf("without reading the bytes: %+v", shallow)
+	}
+	_ = pending
+}
+
+// The windows must not show: more mails than one window, joined to the same answer, in memory that does not grow.
+func TestManyWindowsGiveTheSameAnswer(t *testing.T) {
+	w := newWorld(3)
+	const mails = 3*windowMails + 123
+	var missing int
+	for i := range mails {
+		stored := i%1000 != 7
+		if !stored {
+			missing++
+		}
+		w.accept(i%3, stored)
+	}
+	r := w.audit(t, Options{})
+	if r.Mails != mails || r.Missing != int64(missing) || r.Stored != int64(mails-missing) || r.Extra != 0 || r.Copies != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestPurgedAndSinceAreNotExtra(t *testing.T) {
+	w := newWorld(1)
+	for range 1000 {
+		w.accept(0, true)
+		w.clock = w.clock.Add(time.Second)
+	}
+	w.first[0] = 601
+	r := w.audit(t, Options{})
+	if r.Mails != 400 || r.Stored != 400 || r.Extra != 0 || r.Purged == 0 {
+		t.Errorf("after a purge: %+v", r)
+	}
+	since := ulid.Time(w.shards[0][800].ID.Time())
+	r = w.audit(t, Options{Since: since})
+	if r.Mails != 200 || r.Stored != 200 || r.Extra != 0 || r.Missing != 0 {
+		t.Errorf("since %s: %+v", since, r)
+	}
+}
+
+// A quiet night after a busy day: everything is stored and older than STREAM_KEEP, so the log is empty.
+func TestMailOfAnEmptiedLogIsNotExtra(t *testing.T) {
+	w := newWorld(2)
+	for range 100 {
+		w.accept(0, true)
+	}
+	w.first[0] = 101
+	if r := w.audit(t, Options{}); r.Mails != 0 || r.Extra != 0 || r.Purged != 100 {
+		t.Errorf("%+v", r)
+	}
+	// Beside a shard that has all its mail, which therefore explains nothing of the other's.
+	w.accept(1, true)
+	if r := w.audit(t, Options{}); r.Stored != 1 || r.Extra != 0 || r.Purged != 100 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestExpiredMailIsNotMissing(t *testing.T) {
+	w := newWorld(1)
+	w.clock = time.Now().Add(-72 * time.Hour)
+	for range 10 {
+		w.accept(0, false)
+	}
+	if r := w.audit(t, Options{Retention: 24 * time.Hour}); r.Expired != 10 || r.Missing != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestRecordedRepliesAreHeldAgainstBoth(t *testing.T) {
+	w := newWorld(1)
+	acks := new(Acks)
+	for i := range 100 {
+		id := w.accept(0, true)
+		if i < 90 {
+			acks.Add(id, shaOf(id))
+		} else if i < 97 {
+			acks.Unsure(shaOf(id)) // its sender never saw the 250
+		}
+	}
+	lost := ulid.MustNew(ulid.Timestamp(w.clock), nil)
+	acks.Add(lost, [32]byte{1})
+	changed := w.accept(0, true)
+	acks.Add(changed, [32]byte{2})
+	r := w.audit(t, Options{Acks: acks})
+	want := AckReport{Recorded: 92, Stored: 90, Missing: 1, Wrong: 1, Unsure: 7, Extra: 7, Unexplained: 3}
+	if *r.Acks != want {
+		t.Errorf("got  %+v\nwant %+v", *r.Acks, want)
+	}
+	if r.Unaccounted() != 5 {
+		t.Errorf("%d unaccounted, want 5: %+v", r.Unaccounted(), r)
+	}
+}
+
+// What left the log before the audit is looked up in the database.
+func TestRecordedRepliesOlderThanTheLog(t *testing.T) {
+	w := newWorld(1)
+	acks := new(Acks)
+	for range 100 {
+		id := w.accept(0, true)
+		acks.Add(id, shaOf(id))
+	}
+	w.first[0] = 101
+	if r := w.audit(t, Options{Acks: acks}); r.Acks.Stored != 100 || r.Acks.Missing != 0 {
+		t.Errorf("%+v", *r.Acks)
+	}
+}
+
+func TestRangeBeforeAPurge(t *testing.T) {
+	w := newWorld(1)
+	for range 200 {
+		w.accept(0, true)
+	}
+	w.accept(0, false)
+	r, err := RunRange(t.Context(), w, w, w, "MAIL_0", 51, 150, 0)
+	if err != nil || r.Mails != 100 || r.Stored != 100 || r.Unaccounted() != 0 {
+		t.Errorf("%+v %v", r, err)
+	}
+	if r, err = RunRange(t.Context(), w, w, w, "MAIL_0", 151, 201, 0); err != nil || r.Missing != 1 {
+		t.Errorf("%+v %v", r, err)
+	}
+	if _, err := RunRange(t.Context(), w, w, w, "MAIL_DEAD", 1, 2, 0); err == nil {
+		t.Error("a stream without mail was audited")
+	}
+}
+
+func TestErrorsOfTheSourcesEndTheAudit(t *testing.T) {
+	w := newWorld(1)
+	w.accept(0, true)
+	broken := errors.New("broken")
+	if _, err := Run(t.Context(), brokenLog{w, broken}, w, w, Options{}); !errors.Is(err, broken) {
+		t.Errorf("%v", err)
+	}
+}
+
+type brokenLog struct {
+	*world
+	err error
+}
+
+func (b brokenLog) Heads(context.Context, stream.Bounds, func(stream.Head) error) error { return b.err }

@@ -1,0 +1,62 @@
+package audit
+
+import (
+	"github.com/oklog/ulid/v2"
+)
+
+// Report counts mails by what became of them.
+type Report struct {
+	// Mails is how many different mails the log held in the range.
+	Mails int64 `json:"mails"`
+	// Copies is how often the log had a mail a second time: published again when the first answer was not seen.
+	Copies int64 `json:"copies"`
+	// Stored are in the database with the size and SHA-256 the envelope gives.
+	Stored int64 `json:"stored"`
+	// Pending are not in the database yet: the storer has not settled them.
+	Pending int64 `json:"pending"`
+	// Dead are dead letters.
+	Dead int64 `json:"dead"`
+	// Dropped are dead letters an operator dropped.
+	Dropped int64 `json:"dropped"`
+	// Expired are older than the retention of the database.
+	Expired int64 `json:"expired"`
+	// Purged are in the database, and so old that the log has let them go.
+	Purged int64 `json:"purged"`
+	// Missing are settled and nowhere. It must be 0.
+	Missing int64 `json:"missing"`
+	// Extra are in the database although the log, which reaches back that far, does not have them.
+	Extra int64 `json:"extra"`
+	// Wrong are stored with another size or SHA-256 than accepted. It must be 0.
+	Wrong int64 `json:"wrong"`
+	// Bytes is the size of the mails in the log.
+	Bytes int64 `json:"bytes"`
+
+	// Acks is the comparison with recorded replies, nil without them.
+	Acks *AckReport `json:"acks,omitempty"`
+	// Problems are the first mails that are missing, wrong or extra.
+	Problems []Problem `json:"problems,omitempty"`
+}
+
+// Problem is one mail that is not where it should be.
+type Problem struct {
+	ID   ulid.ULID `json:"id"`
+	What string    `json:"what"`
+}
+
+// maxProblems bounds Report.Problems.
+const maxProblems = 100
+
+func (r *Report) problem(id ulid.ULID, what string) {
+	if len(r.Problems) < maxProblems {
+		r.Problems = append(r.Problems, Problem{ID: id, What: what})
+	}
+}
+
+// Unaccounted is how many mails cannot be accounted for.
+func (r *Report) Unaccounted() int64 {
+	n := r.Missing + r.Wrong
+	if r.Acks != nil {
+		n += r.Acks.Missing + r.Acks.Wrong + r.Acks.Unexplained
+	}
+	return n
+}

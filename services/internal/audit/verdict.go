@@ -1,0 +1,107 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+)
+
+// present: the mail is in log and database.
+func (a *auditor) present(ctx context.Context, r record, row mailstore.Row) error {
+	a.count(r)
+	switch {
+	case row.Size != r.size:
+		a.wrong(r.id, fmt.Sprintf("stored with %d bytes, accepted with %d", row.Size, r.size))
+		return nil
+	case row.SHA256 != r.sha:
+		a.wrong(r.id, "stored with another SHA-256 than accepted")
+		return nil
+	}
+	if a.options.Deep {
+		err := a.db.Raw(ctx, r.id, io.Discard) // verifies size and SHA-256 of the bytes
+		if errors.Is(err, mailstore.ErrDamaged) {
+			a.wrong(r.id, "the stored bytes are damaged")
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading mail %s: %w", r.id, err)
+		}
+	}
+	a.report.Stored++
+	a.ack(r.id, ackStored, row.SHA256)
+	return nil
+}
+
+// absent: the mail is in the log and not in the database.
+func (a *auditor) absent(r record) {
+	a.count(r)
+	switch {
+	case a.dead[r.id]:
+		a.report.Dead++
+		a.ack(r.id, ackDead, r.sha)
+	case a.expired(r.id):
+		a.report.Expired++
+		a.ack(r.id, ackExpired, r.sha)
+	case !r.settled:
+		a.report.Pending++
+		a.ack(r.id, ackPending, r.sha)
+	default:
+		a.report.Missing++
+		a.report.problem(r.id, "missing: in the log and settled, but neither in the database nor a dead letter")
+	}
+}
+
+// extra: the mail is in the database and not in what was read of the log.
+func (a *auditor) extra(row mailstore.Row) {
+	a.ack(row.ID, ackStored, row.SHA256)
+	at := ulid.Time(row.ID.Time())
+	switch {
+	case at.After(a.started.Add(-Slack)):
+		// Accepted while the audit ran: the log was read only up to its start.
+	case at.Before(a.floor.Add(Slack)):
+		a.report.Purged++
+	default:
+		a.report.Extra++
+		a.report.problem(row.ID, "extra: in the database, but not in the log, which reaches back that far")
+	}
+}
+
+// undecodable: the log has a message whose envelope is no envelope; it ends as a dead letter.
+func (a *auditor) undecodable(r record) {
+	a.report.Mails++
+	if r.settled {
+		a.report.Dead++
+	} else {
+		a.report.Pending++
+	}
+}
+
+func (a *auditor) count(r record) {
+	a.report.Mails++
+	a.report.Bytes += r.size
+}
+
+func (a *auditor) wrong(id ulid.ULID, what string) {
+	a.report.Wrong++
+	a.report.problem(id, "wrong: "+what)
+	a.ack(id, ackWrong, [32]byte{})
+}
+
+func (a *auditor) expired(id ulid.ULID) bool {
+	if a.options.Retention == 0 {
+		return false
+	}
+	// As the stores do: retention rounds up to whole days.
+	return mailstore.Day(id) < mailstore.Day(firstID(a.started.Add(-a.options.Retention)))
+}
+
+func (a *auditor) ack(id ulid.ULID, what ackState, sha [32]byte) {
+	if a.options.Acks != nil {
+		a.options.Acks.mark(id, what, sha)
+	}
+}

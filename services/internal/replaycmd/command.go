@@ -1,0 +1,97 @@
+package replaycmd
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/services/internal/process"
+)
+
+// Exit codes beside 0 and the usual 1 and 2.
+const (
+	exitDead        = process.ExitCode(3)
+	exitInterrupted = process.ExitCode(130)
+)
+
+// Command is what differs between the services' replays.
+type Command struct {
+	Service string
+	// Target names where the mails go, without secrets: a replay of one name is bound to it.
+	Target string
+	// Batch sizes the batches; the rest of it comes from the flags.
+	Batch stream.Replay
+	// Reindex offers --reindex.
+	Reindex bool
+	// Prepare, when set, waits for what the handler needs; not called for a dry run.
+	Prepare func(ctx context.Context) error
+	Handler func(Options) stream.Handler
+	// Report prints the service's part of the summary.
+	Report func(out io.Writer)
+}
+
+// Run parses args, replays, and prints the summary. Its error carries the exit code.
+func (c Command) Run(ctx context.Context, nc *nats.Conn, logger *slog.Logger, reg prometheus.Registerer, args []string, out io.Writer) error {
+	o, err := Parse(c.Service, args, c.Reindex, time.Now(), out)
+	if errors.Is(err, flag.ErrHelp) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", process.ErrUsage, err)
+	}
+	r := o.Replay
+	r.Target = c.Service + " " + c.Target
+	r.BatchMessages, r.BatchBytes, r.Workers = c.Batch.BatchMessages, c.Batch.BatchBytes, c.Batch.Workers
+	r.DeadLetters = c.Batch.DeadLetters
+	r.Progress = Progress(out)
+	if !r.DryRun && c.Prepare != nil {
+		if err := c.Prepare(ctx); err != nil {
+			return err
+		}
+	}
+	summary, err := r.Run(ctx, nc, c.Handler(o), logger, reg)
+	c.summarise(out, r, summary)
+	switch {
+	case ctx.Err() != nil:
+		c.hint(out, r)
+		return exitInterrupted
+	case err != nil:
+		if !errors.Is(err, stream.ErrReplayMismatch) {
+			c.hint(out, r)
+		}
+		return err
+	case summary.Dead > 0:
+		return exitDead
+	}
+	return nil
+}
+
+func (c Command) summarise(out io.Writer, r stream.Replay, s stream.ReplaySummary) {
+	what := "replay"
+	if r.DryRun {
+		what = "replay (dry run)"
+	}
+	fmt.Fprintf(out, "%s: read %d (%.1f MiB) in %s, %.0f/s", what, s.Read, float64(s.Bytes)/(1<<20),
+		s.Elapsed.Round(time.Millisecond), float64(s.Read)/max(s.Elapsed.Seconds(), 0.001))
+	if s.Skipped > 0 {
+		fmt.Fprintf(out, "; not selected %d", s.Skipped)
+	}
+	if !r.DryRun {
+		c.Report(out)
+	}
+	fmt.Fprintf(out, "; dead %d\n", s.Dead)
+}
+
+func (c Command) hint(out io.Writer, r stream.Replay) {
+	if r.Name != "" {
+		fmt.Fprintf(out, "replay: not finished; the same flags with --name %s continue it\n", r.Name)
+	}
+}

@@ -1,0 +1,69 @@
+package replaycmd
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// Progress returns what stream.Replay should call: a bar that redraws itself on a terminal, else a plain line every ten
+// seconds and at the end.
+func Progress(out io.Writer) func(stream.ReplayProgress) {
+	terminal := isTerminal(out)
+	var (
+		mu   sync.Mutex
+		last time.Time
+	)
+	return func(p stream.ReplayProgress) {
+		mu.Lock()
+		defer mu.Unlock()
+		end := p.Read >= p.Total
+		if terminal {
+			fmt.Fprintf(out, "\r%s\x1b[K", line(p, bar(p)))
+			if end {
+				fmt.Fprintln(out)
+			}
+			return
+		}
+		if !end && time.Since(last) < 10*time.Second {
+			return
+		}
+		last = time.Now()
+		fmt.Fprintln(out, line(p, ""))
+	}
+}
+
+func line(p stream.ReplayProgress, bar string) string {
+	percent := 100.0
+	if p.Total > 0 {
+		percent = 100 * float64(p.Read) / float64(p.Total)
+	}
+	s := fmt.Sprintf("replay: %s%d of %d mails (%.0f%%), %.0f/s", bar, p.Read, p.Total, percent, p.Rate)
+	if p.Left > 0 {
+		s += ", " + p.Left.Round(time.Second).String() + " left"
+	}
+	return s
+}
+
+func bar(p stream.ReplayProgress) string {
+	const width = 30
+	full := width
+	if p.Total > 0 {
+		full = int(min(p.Read, p.Total) * width / p.Total)
+	}
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "] "
+}
+
+func isTerminal(out io.Writer) bool {
+	file, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/services/internal/audit"
+	"github.com/sluice-mail/sluice/services/internal/load"
+	"github.com/sluice-mail/sluice/services/internal/process"
+)
+
+// audited is the whole answer of audit --json.
+type audited struct {
+	audit.Report
+	Before []audit.Tally `json:"purged_before"`
+}
+
+func (c *ctl) audit(ctx context.Context, e *process.Env) error {
+	f := newFlags(e, "audit", "[flags]", `Joins the log with the database by id: is every accepted mail stored, waiting, or a dead letter?
+Mail that has left the log was audited before; its tally is added at the end.
+Exit code: 0 all accounted for, 1 something is missing or wrong.`)
+	since := f.String("since", "", "only mail accepted since this `time`: 1h (ago) or 2026-01-31T15:04:05Z (default: all in the log)")
+	acks := f.String("acks", "", "`file` of recorded replies (sluicectl load --record): hold each 250 against log and database")
+	deep := f.Bool("deep", false, "also read and hash the bytes of every stored mail")
+	if _, err := f.parse(e.Args, 0, 0); err != nil {
+		return err
+	}
+	o := audit.Options{Deep: *deep, Retention: c.cfg.Write.Retention}
+	var err error
+	if o.Since, err = moment(*since); err != nil {
+		return err
+	}
+	if *acks != "" {
+		if o.Acks, err = readAcks(*acks); err != nil {
+			return err
+		}
+	}
+	conn, err := c.connect(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	store, err := c.store(e)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	start := time.Now()
+	o.Progress = func(mails int64) {
+		if time.Since(start) > 5*time.Second {
+			fmt.Fprintf(e.Stderr, "audit: %d mails, %.0f/s\n", mails, float64(mails)/time.Since(start).Seconds())
+		}
+	}
+	var answer audited
+	if answer.Report, err = audit.Run(ctx, stream.NewReader(conn), stream.NewDeadLetters(conn), store, o); err != nil {
+		return err
+	}
+	if answer.Before, err = audit.Tallies(ctx, conn); err != nil {
+		return err
+	}
+	if err := f.print(answer, func(w io.Writer) { writeAudit(w, answer) }); err != nil {
+		return err
+	}
+	if answer.Unaccounted() > 0 {
+		return process.ExitCode(1)
+	}
+	return nil
+}
+
+func writeAudit(w io.Writer, a audited) {
+	r := a.Report
+	fmt.Fprintf(w, "log:\t%d mails, %s; published again: %d\n", r.Mails, size(r.Bytes), r.Copies)
+	fmt.Fprintf(w, "stored %d\tpending %d\tdead %d\texpired %d\tmissing %d\twrong %d\textra %d\n",
+		r.Stored, r.Pending, r.Dead, r.Expired, r.Missing, r.Wrong, r.Extra)
+	if r.Purged > 0 {
+		fmt.Fprintf(w, "stored and no longer in the log:\t%d\n", r.Purged)
+	}
+	for _, t := range a.Before {
+		fmt.Fprintf(w, "%s, purged up to %d:\t%d mails audited before: stored %d, dead %d, expired %d\n",
+			t.Stream, t.To, t.Mails, t.Stored, t.Dead, t.Expired)
+	}
+	if k := r.Acks; k != nil {
+		fmt.Fprintf(w, "accepted %d\tstored %d\tduplicates %d\tpending %d\tdead %d\texpired %d\tmissing %d\twrong %d\n",
+			k.Recorded, k.Stored, k.Duplicates, k.Pending, k.Dead, k.Expired, k.Missing, k.Wrong)
+		fmt.Fprintf(w, "answers never seen: %d\tstored of these: %d\tunexplained rows: %d\n", k.Unsure, k.Extra, k.Unexplained)
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "%s\t%s\n", p.ID, p.What)
+	}
+	if n := r.Unaccounted(); n > 0 {
+		fmt.Fprintf(w, "FAILED: %d mails are unaccounted for\n", n)
+		return
+	}
+	fmt.Fprintln(w, "ok: every mail is accounted for")
+}
+
+// readAcks reads a record of sluicectl load.
+func readAcks(name string) (*audit.Acks, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("opening the recorded replies: %w", err)
+	}
+	defer file.Close()
+	acks := new(audit.Acks)
+	err = load.ReadAcks(file, func(a load.Ack) error {
+		var sha [32]byte
+		if n, err := hex.Decode(sha[:], []byte(a.SHA256)); err != nil || n != len(sha) {
+			return fmt.Errorf("mail %d of the record has no SHA-256", a.Index)
+		}
+		switch a.State {
+		case load.Acked:
+			id, err := ulid.ParseStrict(a.ID)
+			if err != nil {
+				return fmt.Errorf("mail %d of the record got 250 without an id: %q", a.Index, a.Reply)
+			}
+			acks.Add(id, sha)
+		case load.Unconfirmed:
+			acks.Unsure(sha)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	return acks, nil
+}

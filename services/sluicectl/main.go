@@ -1,0 +1,30 @@
+// Command sluicectl looks at a running Sluice and operates it: what came in, where each mail is, whether anything is
+// missing, and what to do about mail that could not be stored.
+package main
+
+import (
+	"github.com/sluice-mail/sluice/services/internal/process"
+)
+
+func main() {
+	var c ctl
+	process.Main(process.Spec{
+		Name:    "sluicectl",
+		Summary: "looks at a running Sluice and operates it",
+		Config:  []any{&c.cfg},
+		// Somebody reads the answer: only what is wrong belongs beside it.
+		Defaults: map[string]string{"LOG_LEVEL": "warn"},
+		Commands: []process.Command{
+			{Name: "status", Summary: "streams, consumers, lag, dead letters, rates", Run: c.status},
+			{Name: "ls", Summary: "lists a mailbox: ls ADDRESS", Run: c.ls},
+			{Name: "cat", Summary: "prints a mail as it would be delivered: cat ID", Run: c.cat},
+			{Name: "trace", Summary: "tells where a mail is and how it came there: trace ID", Run: c.trace},
+			{Name: "audit", Summary: "joins log and database: is every accepted mail accounted for?", Run: c.audit},
+			{Name: "dead", Summary: "dead letters: dead ls | show ID | retry ID|--all | drop ID", Run: c.deadLetters},
+			{Name: "domains", Summary: "accepted domains beside INGRESS_DOMAINS: domains ls | add DOMAIN… | rm DOMAIN…", Run: c.domains},
+			{Name: "recipients", Summary: "recipients for INGRESS_RECIPIENTS=kv: recipients ls | add ADDRESS… | rm ADDRESS…", Run: c.recipients},
+			{Name: "streams", Summary: "the log's streams: streams info | ensure", Run: c.streams},
+			{Name: "load", Summary: "sends generated mail and records every answer; see load -help", Run: c.load},
+		},
+	})
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/services/internal/process"
+)
+
+// streamInfo is one stream as status and streams info show it.
+type streamInfo struct {
+	Name       string         `json:"name"`
+	Mails      uint64         `json:"messages"`
+	Bytes      uint64         `json:"bytes"`
+	MaxBytes   int64          `json:"max_bytes"`
+	First      uint64         `json:"first_sequence"`
+	Last       uint64         `json:"last_sequence"`
+	FirstTime  time.Time      `json:"first_time"`
+	Replicas   int            `json:"replicas"`
+	Durability string         `json:"durability"`
+	Consumers  []consumerInfo `json:"consumers"`
+}
+
+// consumerInfo is one consumer of a stream.
+type consumerInfo struct {
+	Name        string    `json:"name"`
+	Lag         uint64    `json:"lag"` // not acknowledged, delivered or not
+	Unacked     int       `json:"unacked"`
+	Redelivered int       `json:"redelivered"`
+	AckFloor    uint64    `json:"ack_floor"`
+	Oldest      time.Time `json:"oldest_unacked,omitzero"`
+}
+
+func (c *ctl) streams(ctx context.Context, e *process.Env) error {
+	f := newFlags(e, "streams", "info | ensure", "info shows the log's streams and consumers; ensure creates what is missing and grows what STREAM_* asks for.\nIt never shrinks or deletes. Every storer does the same at its start.")
+	args, err := f.parse(e.Args, 1, 1)
+	if err != nil {
+		return err
+	}
+	conn, err := c.connect(ctx, e)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	switch args[0] {
+	case "info":
+		infos, err := streamInfos(ctx, conn)
+		if err != nil {
+			return err
+		}
+		return f.print(infos, func(w io.Writer) { writeStreams(w, infos) })
+	case "ensure":
+		durability, err := stream.ReadDurability(ctx, c.cfg.Log.MonitorURL, conn)
+		if err != nil {
+			e.Logger.Warn("cannot tell whether the log syncs before it acknowledges; ingresses will want STREAM_ALLOW_UNSYNCED", "reason", err)
+		}
+		return stream.Ensure(ctx, conn, c.cfg.Shape, durability, e.Logger)
+	}
+	return fmt.Errorf("%w: streams %q; see sluicectl streams -help", process.ErrUsage, args[0])
+}
+
+// streamInfos reads every shard and the dead letters.
+func streamInfos(ctx context.Context, conn *nats.Conn) ([]streamInfo, error) {
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return nil, err
+	}
+	reader := stream.NewReader(conn)
+	shards, err := reader.Snapshot(ctx, time.Time{})
+	if err != nil {
+		return nil, fmt.Errorf("looking at the log: %w", err)
+	}
+	var infos []streamInfo
+	for _, b := range shards {
+		info, err := oneStream(ctx, js, stream.StreamName(b.Shard))
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range []string{stream.Storer, stream.Cachewarmer} {
+			consumer, err := js.Consumer(ctx, info.Name, name)
+			if err != nil {
+				return nil, fmt.Errorf("looking at consumer %s of %s: %w", name, info.Name, err)
+			}
+			i := consumer.CachedInfo()
+			ci := consumerInfo{Name: name, Lag: i.NumPending + uint64(i.NumAckPending), Unacked: i.NumAckPending,
+				Redelivered: i.NumRedelivered, AckFloor: i.AckFloor.Stream}
+			if ci.Lag > 0 {
+				if ci.Oldest, err = oldest(ctx, reader, stream.Bounds{Shard: b.Shard, From: ci.AckFloor + 1, To: info.Last}); err != nil {
+					return nil, err
+				}
+			}
+			info.Consumers = append(info.Consumers, ci)
+		}
+		infos = append(infos, info)
+	}
+	dead, err := oneStream(ctx, js, stream.DeadStream)
+	if err != nil {
+		return nil, err
+	}
+	return append(infos, dead), nil
+}
+
+// oldest is when the log took the first mail of a range.
+func oldest(ctx context.Context, reader *stream.Reader, b stream.Bounds) (at time.Time, err error) {
+	found := errors.New("found")
+	err = reader.Heads(ctx, b, func(h stream.Head) error {
+		at = h.Time
+		return found
+	})
+	if err != nil && !errors.Is(err, found) {
+		return at, fmt.Errorf("looking for the oldest unsettled mail: %w", err)
+	}
+	return at, nil
+}
+
+func oneStream(ctx context.Context, js jetstream.JetStream, name string) (streamInfo, error) {
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return streamInfo{}, fmt.Errorf("looking at stream %s (storer migrate creates it): %w", name, err)
+	}
+	i := s.CachedInfo()
+	return streamInfo{
+		Name: name, Mails: i.State.Msgs, Bytes: i.State.Bytes, MaxBytes: i.Config.MaxBytes,
+		First: i.State.FirstSeq, Last: i.State.LastSeq, FirstTime: i.State.FirstTime,
+		Replicas: i.Config.Replicas, Durability: i.Config.Metadata[stream.DurabilityKey],
+	}, nil
+}
+
+func writeStreams(w io.Writer, infos []streamInfo) {
+	fmt.Fprintln(w, "STREAM\tMESSAGES\tBYTES\tFULL\tSEQUENCES\tSINCE\tREPLICAS\tDURABILITY")
+	for _, s := range infos {
+		since := "-"
+		if s.Mails > 0 {
+			since = time.Since(s.FirstTime).Round(time.Second).String()
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%.1f%%\t%d-%d\t%s\t%d\t%s\n", s.Name, s.Mails, size(int64(s.Bytes)),
+			100*float64(s.Bytes)/float64(max(1, s.MaxBytes)), s.First, s.Last, since, s.Replicas, s.Durability)
+	}
+	fmt.Fprintln(w, "\nCONSUMER\tLAG\tUNACKED\tREDELIVERED\tACK FLOOR\tOLDEST")
+	for _, s := range infos {
+		for _, c := range s.Consumers {
+			oldest := "-"
+			if !c.Oldest.IsZero() {
+				oldest = time.Since(c.Oldest).Round(time.Second).String()
+			}
+			fmt.Fprintf(w, "%s/%s\t%d\t%d\t%d\t%d\t%s\n", s.Name, c.Name, c.Lag, c.Unacked, c.Redelivered, c.AckFloor, oldest)
+		}
+	}
+}

@@ -1,0 +1,34 @@
+// Command storer carries the log into the database.
+package main
+
+import (
+	"context"
+
+	"github.com/sluice-mail/sluice/services/internal/process"
+	"github.com/sluice-mail/sluice/services/storer"
+)
+
+func main() {
+	var cfg storer.ProcessConfig
+	process.Main(process.Spec{
+		Name:    "storer",
+		Summary: "carries the log into the database, and keeps the log in bounds",
+		Config:  []any{&cfg},
+		Run: func(ctx context.Context, e *process.Env) error {
+			deps, closeAll, err := cfg.Open(e)
+			if err != nil {
+				return err
+			}
+			defer closeAll()
+			s, err := storer.New(cfg.Config, deps)
+			if err != nil {
+				return err
+			}
+			return s.Run(ctx)
+		},
+		Commands: []process.Command{
+			{Name: "migrate", Summary: "ensures the streams and the tables, then ends", Run: cfg.Migrate},
+			{Name: "replay", Summary: "stores a stretch of the log again; see replay -help", Run: cfg.Replay},
+		},
+	})
+}

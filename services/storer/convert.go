@@ -1,0 +1,94 @@
+package storer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse"
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// errBadEnvelope is an envelope no ingress of ours has written.
+var errBadEnvelope = errors.New("the envelope makes no sense")
+
+// convert makes what the database stores out of a message of the log. The error is for an envelope that cannot be
+// stored at all; everything that is merely odd is stored as it is.
+func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
+	env := m.Envelope
+	mail := mailstore.Mail{
+		Envelope: m.EnvelopeBytes,
+		Size:     int64(env.GetSize()),
+		Raw:      m.Raw,
+		Sender:   env.GetMailFrom(),
+		Received: time.UnixMilli(env.GetReceivedAt()).UTC(),
+		Flags:    env.GetFlags(),
+	}
+	if len(env.GetId()) != len(ulid.ULID{}) || len(env.GetSha256()) != len(mail.SHA256) {
+		return mail, fmt.Errorf("%w: an id of %d and a SHA-256 of %d bytes, not 16 and 32", errBadEnvelope,
+			len(env.GetId()), len(env.GetSha256()))
+	}
+	copy(mail.ID[:], env.GetId())
+	copy(mail.SHA256[:], env.GetSha256())
+	if ip, ok := netip.AddrFromSlice(env.GetClient().GetIp()); ok {
+		mail.IP = ip.Unmap()
+	}
+	for _, rcpt := range env.GetRecipients() {
+		mail.Mailboxes = append(mail.Mailboxes, rcpt.GetMailbox())
+	}
+	if len(mail.Mailboxes) == 0 {
+		return mail, fmt.Errorf("%w: no recipient", errBadEnvelope)
+	}
+	if env.GetParts() > 0 {
+		mail.Raw, mail.Open = nil, m.Open
+	}
+	// A mail delivered several times may be what crashed a storer: the parser does not get it again.
+	if m.Alone {
+		return mail, nil
+	}
+	summary, err := summarise(ctx, m)
+	if err != nil {
+		return mail, err
+	}
+	mail.Derived = derived(summary)
+	mail.Flags |= uint64(summary.Flags) << parserFlagShift
+	return mail, nil
+}
+
+// parserFlagShift keeps the parser's flags apart from the envelope's in the one column for both.
+const parserFlagShift = 16
+
+// summarise parses a small mail whole, and of a large one what its header may take.
+func summarise(ctx context.Context, m *stream.Message) (mailparse.Summary, error) {
+	if m.Envelope.GetParts() == 0 {
+		return mailparse.Summarise(m.Raw), nil
+	}
+	body, err := m.Open(ctx)
+	if err != nil {
+		return mailparse.Summary{}, fmt.Errorf("opening a large mail: %w", err)
+	}
+	defer body.Close()
+	prefix := make([]byte, mailparse.MaxHeaderBytes)
+	n, err := io.ReadFull(body, prefix)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return mailparse.Summary{}, fmt.Errorf("reading the header of a large mail: %w", err)
+	}
+	return mailparse.SummarisePrefix(prefix[:n]), nil
+}
+
+func derived(s mailparse.Summary) mailstore.Derived {
+	return mailstore.Derived{
+		HdrFrom:       s.From,
+		HdrTo:         s.To,
+		Subject:       s.Subject,
+		Charset:       s.Charset,
+		ContentType:   s.ContentType,
+		HasAttachment: s.HasAttachment,
+	}
+}

@@ -1,0 +1,45 @@
+package storer
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+)
+
+// metrics are what the storer itself measures; the store, the worker and the janitor have their own.
+type metrics struct {
+	delay prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{delay: prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:                        "sluice_pipeline_accept_to_store_seconds",
+		Help:                        "Time from the end of a mail's data at the ingress to its commit in the database; live mail only.",
+		Buckets:                     []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600},
+		NativeHistogramBucketFactor: 1.1,
+	})}
+	reg.MustRegister(m.delay)
+	return m
+}
+
+// totals adds up results over concurrent batches: the summary of a replay.
+type totals struct {
+	mu  sync.Mutex
+	sum mailstore.Result
+}
+
+func (t *totals) add(r mailstore.Result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sum.New += r.New
+	t.sum.Existing += r.Existing
+	t.sum.Expired += r.Expired
+}
+
+func (t *totals) result() mailstore.Result {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sum
+}

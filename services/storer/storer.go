@@ -1,0 +1,148 @@
+package storer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/env"
+	"github.com/sluice-mail/sluice/pkg/lifecycle"
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/obs"
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/services/internal/audit"
+	"github.com/sluice-mail/sluice/services/internal/await"
+)
+
+// Config is how the storer batches. How it stores is the database's configuration.
+type Config struct {
+	BatchRows  int       `envconfig:"STORER_BATCH_ROWS" default:"128" desc:"mails in one transaction at most"`
+	BatchBytes env.Bytes `envconfig:"STORER_BATCH_BYTES" default:"8MiB" desc:"bytes of mail in one transaction at most; a mail larger than 896KiB goes alone"`
+	Shape      stream.Shape
+}
+
+// Deps are what the storer works with. They belong to the caller.
+type Deps struct {
+	Conn    *nats.Conn
+	Store   mailstore.Store
+	Workers int // transactions at once, one database connection each
+	// Retention of the database: the audit does not miss what is older.
+	Retention time.Duration
+	// Durability tells what an acknowledgement of the log is worth; it is written to the log for the ingresses.
+	Durability func(context.Context) (stream.Durability, error)
+	Logger     *slog.Logger
+	Metrics    prometheus.Registerer
+	Health     *obs.Health
+}
+
+const (
+	// finishGrace is for the batch in hand: it may be a transaction of many megabytes.
+	finishGrace = 20 * time.Second
+	stopGrace   = 5 * time.Second
+)
+
+// Service is the storer.
+type Service struct {
+	cfg     Config
+	deps    Deps
+	worker  *stream.Worker
+	janitor *stream.Janitor
+	auditor *audit.Periodic
+}
+
+// New makes a storer; nothing happens before Run.
+func New(cfg Config, deps Deps) (*Service, error) {
+	metrics := newMetrics(deps.Metrics)
+	h := &handler{
+		store:  deps.Store,
+		logger: deps.Logger,
+		delay:  metrics.delay,
+		stored: func(shard int, mails []stream.StoredMail) {
+			// Best effort: a list that misses this is right again within the cache's page TTL.
+			if err := stream.PublishStored(deps.Conn, shard, mails); err != nil {
+				deps.Logger.Debug("announcing stored mail", "error", err)
+			}
+		},
+		totals: new(totals),
+	}
+	worker, err := stream.NewWorker(deps.Conn, stream.WorkerConfig{
+		Consumer:      stream.Storer,
+		BatchMessages: cfg.BatchRows,
+		BatchBytes:    int(cfg.BatchBytes),
+		Workers:       deps.Workers,
+		DeadLetters:   true,
+		Ready:         deps.Store.Ping,
+	}, h, deps.Logger, deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("making the worker: %w", err)
+	}
+	auditor := audit.NewPeriodic(deps.Conn, deps.Store, deps.Retention, deps.Logger, deps.Metrics)
+	janitor, err := stream.NewJanitor(deps.Conn, stream.JanitorConfig{
+		Shape:       cfg.Shape,
+		BeforePurge: auditor.BeforePurge,
+	}, deps.Logger, deps.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("making the janitor: %w", err)
+	}
+	deps.Health.Register("database", deps.Store.Ping)
+	deps.Health.Register("worker", worker.Health)
+	return &Service{cfg: cfg, deps: deps, worker: worker, janitor: janitor, auditor: auditor}, nil
+}
+
+// Run ensures the log and the database, then stores until ctx ends: then it finishes the batch in hand and returns.
+func (s *Service) Run(ctx context.Context) error {
+	if err := Prepare(ctx, s.cfg.Shape, s.deps); err != nil {
+		return ignoreCanceled(ctx, err)
+	}
+	var group lifecycle.Group
+	group.Add("worker", finishGrace, s.worker.Run)
+	group.Add("janitor", stopGrace, s.janitor.Run)
+	group.Add("auditor", stopGrace, s.auditor.Run)
+	group.Add("maintenance", stopGrace, s.maintain)
+	return group.Run(ctx)
+}
+
+// Prepare brings the log and the database to the shape this version needs: what `storer migrate` does, and every storer
+// at its start. It waits for both to be there.
+func Prepare(ctx context.Context, shape stream.Shape, deps Deps) error {
+	err := await.Until(ctx, deps.Logger, "the log to be ready", func(ctx context.Context) error {
+		durability, err := deps.Durability(ctx)
+		if err != nil {
+			deps.Logger.Warn("cannot tell whether the log syncs before it acknowledges", "reason", err)
+		}
+		return stream.Ensure(ctx, deps.Conn, shape, durability, deps.Logger)
+	})
+	if err != nil {
+		return err
+	}
+	return await.Until(ctx, deps.Logger, "the database to be ready", deps.Store.Migrate)
+}
+
+const maintainEvery = time.Hour
+
+// maintain makes room in the database for the days ahead and drops what the retention says.
+func (s *Service) maintain(ctx context.Context) error {
+	for {
+		if err := s.deps.Store.Maintain(ctx); err != nil && ctx.Err() == nil {
+			s.deps.Logger.Error("looking after the database's partitions; it is tried again in an hour", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(maintainEvery):
+		}
+	}
+}
+
+// ignoreCanceled: to stop because one was told to is no error.
+func ignoreCanceled(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,109 @@
+package services_test
+
+import (
+	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const (
+	maxFileLines     = 500
+	maxFunctionLines = 80
+	maxMainLines     = 40 // of services/*/cmd/*/main.go
+)
+
+// source is one parsed Go file.
+type source struct {
+	path  string // from the top of the repository
+	lines int
+	fset  *token.FileSet
+	file  *ast.File
+}
+
+func (s source) test() bool { return strings.HasSuffix(s.path, "_test.go") }
+
+func (s source) dir() string { return filepath.Dir(s.path) }
+
+// sources parses every hand-written Go file of the repository, the lab's too.
+func sources(t *testing.T) []source {
+	t.Helper()
+	var all []source
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != ".." && (strings.HasPrefix(d.Name(), ".") || d.Name() == "testdata"):
+			return filepath.SkipDir
+		case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, ".pb.go"):
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		fset := token.NewFileSet()
+		file, err := parser.ParseFile(fset, path, text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel("..", path)
+		all = append(all, source{path: filepath.ToSlash(name), lines: bytes.Count(text, []byte("\n")), fset: fset, file: file})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 30 {
+		t.Fatalf("only %d files found: these tests would prove nothing", len(all))
+	}
+	return all
+}
+
+func TestFilesAreShort(t *testing.T) {
+	for _, s := range sources(t) {
+		limit := maxFileLines
+		if strings.HasPrefix(s.path, "services/") && strings.Contains(s.path, "/cmd/") && !s.test() {
+			limit = maxMainLines
+		}
+		if s.lines > limit {
+			t.Errorf("%s has %d lines, at most %d", s.path, s.lines, limit)
+		}
+	}
+}
+
+func TestFunctionsAreShort(t *testing.T) {
+	for _, s := range sources(t) {
+		for _, d := range s.file.Decls {
+			f, ok := d.(*ast.FuncDecl)
+			if !ok || s.test() {
+				continue
+			}
+			if n := s.fset.Position(f.End()).Line - s.fset.Position(f.Pos()).Line + 1; n > maxFunctionLines {
+				t.Errorf("%s: %s has %d lines, at most %d", s.path, f.Name.Name, n, maxFunctionLines)
+			}
+			if f.Recv == nil && f.Name.Name == "init" {
+				t.Errorf("%s has an init function: what happens should be called", s.path)
+			}
+		}
+	}
+}
+
+func TestPackagesSayWhatTheyAre(t *testing.T) {
+	documented := make(map[string]bool)
+	for _, s := range sources(t) {
+		if !s.test() {
+			documented[s.dir()] = documented[s.dir()] || s.file.Doc.Text() != ""
+		}
+	}
+	for dir, ok := range documented {
+		if !ok {
+			t.Errorf("%s has no package comment", dir)
+		}
+	}
+}
