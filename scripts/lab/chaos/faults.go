@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sluice-mail/sluice/services/e2e/fleet"
+)
+
+// victim is a process that can be hurt. MariaDB is not a fleet.Process, but has the same methods.
+type victim interface {
+	Start() error
+	Kill() error
+	Pause() error
+	Resume() error
+}
+
+const (
+	// between two faults, and how long a killed process stays away or a frozen one frozen.
+	minGap, maxGap   = 300 * time.Millisecond, 1500 * time.Millisecond
+	maxAway, maxHold = 1500 * time.Millisecond, 2500 * time.Millisecond
+)
+
+// inject hurts one process after the other and returns how many faults there were. A fault is over, and the process
+// running again, before the next begins, but not necessarily ready.
+func inject(ctx context.Context, f *fleet.Fleet, c config) (int, error) {
+	random := rand.New(rand.NewPCG(c.seed, 0))
+	names := []string{"nats", "mariadb", "storer", "cachewarmer", "memcached"}
+	victims := []victim{f.NATS, f.MariaDB, f.Storer, f.Warmer, f.Memcached}
+	for i, p := range f.Ingresses {
+		names, victims = append(names, fmt.Sprintf("ingress-%d", i)), append(victims, p)
+	}
+	end := time.Now().Add(time.Duration(c.seconds) * time.Second)
+	for n := 0; ; n++ {
+		if c.faults > 0 && n == c.faults || c.faults == 0 && time.Now().After(end) {
+			return n, nil
+		}
+		// Drawn before anything is done, so that the sequence depends on the seed alone.
+		gap, who, kill := between(random, minGap, maxGap), random.IntN(len(victims)), random.IntN(2) == 0
+		away, hold := between(random, 0, maxAway), between(random, 100*time.Millisecond, maxHold)
+		if err := pause(ctx, gap); err != nil {
+			return n, err
+		}
+		var err error
+		if kill {
+			fmt.Printf("chaos: %3d kill   %-12s away %s\n", n+1, names[who], away.Round(time.Millisecond))
+			err = errors.Join(victims[who].Kill(), pause(ctx, away), victims[who].Start())
+		} else {
+			fmt.Printf("chaos: %3d freeze %-12s for  %s\n", n+1, names[who], hold.Round(time.Millisecond))
+			err = errors.Join(victims[who].Pause(), pause(ctx, hold), victims[who].Resume())
+		}
+		if err != nil {
+			return n, fmt.Errorf("fault %d, %s: %w", n+1, names[who], err)
+		}
+	}
+}
+
+func between(random *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(random.Int64N(int64(most-least)))
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

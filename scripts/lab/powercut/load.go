@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
+	"github.com/sluice-mail/sluice/scripts/lab/logbench/server"
+)
+
+// ack is a mail that Publish accepted.
+type ack struct {
+	id  ulid.ULID
+	sum [32]byte
+	at  time.Time
+}
+
+// sender publishes and keeps what was accepted.
+type sender struct {
+	publisher *stream.Publisher
+	mu        sync.Mutex
+	acks      []ack
+	refused   int
+}
+
+func (s *sender) send(ctx context.Context, size int) {
+	raw := make([]byte, size)
+	_, _ = rand.Read(raw)
+	id, sum := ulid.Make(), sha256.Sum256(raw)
+	env := &mailv1.Envelope{Id: id[:], Size: uint64(size), Sha256: sum[:], Recipients: []*mailv1.Recipient{{Mailbox: "user@example.com"}}}
+	m := stream.Mail{Envelope: env, Raw: raw}
+	err := s.publisher.Publish(ctx, m)
+	at := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.refused++
+		return
+	}
+	s.acks = append(s.acks, ack{id, sum, at})
+}
+
+// record runs the server under strace with a load on it, kills it, and returns the acknowledged mails by time.
+func record(ctx context.Context, s settings, store, trace string) ([]ack, error) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		return nil, fmt.Errorf("needs strace: %w", err)
+	}
+	srv, err := server.Start(ctx, server.Options{Binary: s.binary, Store: store, SyncAlways: !s.unsynced, Wrap: straceArgs(trace)})
+	if err != nil {
+		return nil, err
+	}
+	defer srv.Kill()
+	from, done, err := publisher(ctx, s, srv)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	for range 20 { // one by one: no batches
+		from.send(ctx, 4000)
+	}
+	var senders sync.WaitGroup
+	senders.Go(func() { from.send(ctx, 5<<20) })
+	for range 64 {
+		senders.Go(func() {
+			for range s.mails / 64 {
+				from.send(ctx, 4000)
+			}
+		})
+	}
+	senders.Wait()
+	if from.refused > 0 {
+		return nil, fmt.Errorf("%d mails were refused", from.refused)
+	}
+	slices.SortFunc(from.acks, func(a, b ack) int { return a.at.Compare(b.at) })
+	return from.acks, nil
+}
+
+// publisher connects to the server and makes the streams.
+func publisher(ctx context.Context, s settings, srv *server.Server) (*sender, func(), error) {
+	quiet := slog.New(slog.DiscardHandler)
+	nc, err := stream.Connect(stream.ConnConfig{URL: srv.URL}, stream.ConnOptions{Name: "powercut", Logger: quiet})
+	if err != nil {
+		return nil, nil, err
+	}
+	durability, err := stream.ReadDurability(ctx, srv.Monitor, nc)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := stream.Ensure(ctx, nc, stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 2 << 30}, durability, quiet); err != nil {
+		return nil, nil, err
+	}
+	p := stream.NewPublisher(nc, stream.PublisherConfig{AllowUnsynced: s.unsynced}, quiet, prometheus.NewRegistry())
+	runCtx, cancel := context.WithCancel(ctx)
+	ran := make(chan error, 1)
+	go func() { ran <- p.Run(runCtx) }()
+	for p.Ready() != nil && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return &sender{publisher: p}, func() { cancel(); <-ran; nc.Close() }, nil
+}
+
+// missing starts a server on a store and counts the mails that are not in it, whole.
+func missing(ctx context.Context, s settings, store string, acks []ack) (missing, copies int, err error) {
+	srv, err := server.Start(ctx, server.Options{Binary: s.binary, Store: store, SyncAlways: true})
+	if err != nil {
+		return 0, 0, fmt.Errorf("starting a server on the rebuilt store: %w", err)
+	}
+	defer srv.Stop()
+	nc, err := nats.Connect(srv.URL)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer nc.Close()
+	found, err := contents(ctx, nc)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, a := range acks {
+		n := found[key{a.id, a.sum}]
+		if n == 0 {
+			missing++
+		} else {
+			copies += n - 1
+		}
+	}
+	return missing, copies, nil
+}
+
+type key struct {
+	id  ulid.ULID
+	sum [32]byte
+}
+
+// contents is every mail in the log with the sum of its bytes as they are.
+func contents(ctx context.Context, nc *nats.Conn) (map[key]int, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	found := map[key]int{}
+	st, err := js.Stream(ctx, stream.StreamName(0))
+	if err != nil {
+		return found, nil // no stream: nothing is in it
+	}
+	state := st.CachedInfo().State
+	parts := [][]byte{}
+	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
+		msg, err := st.GetMsg(ctx, seq)
+		if err != nil {
+			parts = nil
+			continue
+		}
+		if msg.Subject != stream.HeadSubject(0) {
+			parts = append(parts, msg.Data)
+			continue
+		}
+		env, _, err := stream.DecodeEnvelope(msg.Header.Get(stream.EnvelopeHeader))
+		if err != nil {
+			return nil, err
+		}
+		raw := msg.Data
+		if n := int(env.Parts); n > 0 {
+			raw = bytes.Join(parts[max(0, len(parts)-n):], nil)
+		}
+		found[key{ulid.ULID(env.Id), sha256.Sum256(raw)}]++
+		parts = nil
+	}
+	return found, nil
+}

@@ -1,0 +1,193 @@
+// Command storebench measures what PutBatch costs: it stores the same mails once by a bare loop of multi-row INSERTs of
+// finished rows, and once by PutBatch, which makes the rows itself (verifying, packing, cleaning, sorting) and leaves
+// alone what is there. Both write mail_raw and inbox of the real schema in transactions of -batch mails on -conns
+// connections. The rounds alternate, and medians are compared.
+//
+//	GOWORK=off go run ./storebench -mails 5000 -size 20480
+package main
+
+import (
+	"context"
+	"database/sql"
+	"flag"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mysqldriver "github.com/go-sql-driver/mysql"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/mailstore/mysql"
+	"github.com/sluice-mail/sluice/pkg/mailstore/mysql/mysqltest"
+	"github.com/sluice-mail/sluice/pkg/mailstore/storetest"
+)
+
+type options struct {
+	mails, size, batch, conns, rounds int
+	min                               float64
+	dsn                               string
+}
+
+func main() {
+	var o options
+	flag.IntVar(&o.mails, "mails", 5000, "mails in a round")
+	flag.IntVar(&o.size, "size", 20<<10, "bytes of a mail")
+	flag.IntVar(&o.batch, "batch", 128, "mails in a transaction")
+	flag.IntVar(&o.conns, "conns", 4, "connections")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each kind")
+	flag.Float64Var(&o.min, "min", 0, "exit 1 when PutBatch reaches less than this part of the bare loop")
+	flag.StringVar(&o.dsn, "dsn", "", "server to use; empty starts a private MariaDB")
+	flag.Parse()
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "storebench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o options) error {
+	if o.dsn == "" {
+		server, err := mysqltest.New()
+		if err != nil {
+			return err
+		}
+		defer server.Remove()
+		o.dsn = server.DSN("")
+	}
+	mails := makeMails(o)
+	rates := map[string][]float64{}
+	for round := range o.rounds {
+		for _, kind := range []string{"bare", "bare, unpacked", "PutBatch"} {
+			rate, err := measure(o, kind, mails)
+			if err != nil {
+				return fmt.Errorf("%s: %w", kind, err)
+			}
+			rates[kind] = append(rates[kind], rate)
+			fmt.Printf("round %d  %-15s %8.0f mails/s\n", round+1, kind, rate)
+		}
+	}
+	bare, put := median(rates["bare"]), median(rates["PutBatch"])
+	fmt.Printf("median: PutBatch %.0f mails/s = %.2f of the bare loop of finished rows (%.0f), %.2f of the same with bodies unpacked (%.0f)\n",
+		put, put/bare, bare, put/median(rates["bare, unpacked"]), median(rates["bare, unpacked"]))
+	if put/bare < o.min {
+		return fmt.Errorf("PutBatch reaches %.2f of the bare loop, wanted %.2f", put/bare, o.min)
+	}
+	return nil
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+// makeMails is mails of words, which pack about as well as real mail does.
+func makeMails(o options) []mailstore.Mail {
+	rng := rand.New(rand.NewPCG(1, 2))
+	words := make([]string, 3000)
+	for i := range words {
+		b := make([]byte, 2+rng.IntN(9))
+		for j := range b {
+			b[j] = "etaoinshrdlucmfwypvbgkjqxz"[min(rng.IntN(26), rng.IntN(26))]
+		}
+		words[i] = string(b)
+	}
+	mails := make([]mailstore.Mail, o.mails)
+	for i := range mails {
+		var b strings.Builder
+		for b.Len() < o.size {
+			b.WriteString(words[min(rng.IntN(len(words)), rng.IntN(len(words)))])
+			b.WriteString([]string{" ", " ", " ", " ", " ", " ", ", ", ".\r\n"}[rng.IntN(8)])
+		}
+		mails[i] = storetest.NewMail(time.Now(), []byte(b.String()[:o.size]), fmt.Sprintf("user%d@example.com", rng.IntN(o.mails)))
+	}
+	return mails
+}
+
+// measure stores all mails in a new database and returns mails per second.
+func measure(o options, kind string, mails []mailstore.Mail) (float64, error) {
+	dsn, drop, err := newDatabase(o.dsn)
+	if err != nil {
+		return 0, err
+	}
+	defer drop()
+	store, err := mysql.Open(mysql.Config{DSN: dsn, Conns: o.conns, Codec: mailstore.CodecZstd}, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return 0, err
+	}
+	defer store.Close()
+	ctx := context.Background()
+	if err := store.Migrate(ctx); err != nil {
+		return 0, err
+	}
+	put := func(ctx context.Context, mails []mailstore.Mail) error {
+		_, err := store.PutBatch(ctx, mails)
+		return err
+	}
+	if kind != "PutBatch" {
+		loop, err := newBare(dsn, o, kind == "bare", mails)
+		if err != nil {
+			return 0, err
+		}
+		defer loop.db.Close()
+		put = loop.put
+	}
+	start := time.Now()
+	err = spread(ctx, o, mails, put)
+	took := time.Since(start)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	if err := store.IDs(ctx, mails[0].ID, mails[len(mails)-1].ID, func(mailstore.Row) error { n++; return nil }); err != nil || n < len(mails)/2 {
+		return 0, fmt.Errorf("only %d mails stored: %w", n, err)
+	}
+	return float64(len(mails)) / took.Seconds(), nil
+}
+
+// spread hands batches to the connections.
+func spread(ctx context.Context, o options, mails []mailstore.Mail, put func(context.Context, []mailstore.Mail) error) error {
+	batches := slices.Collect(slices.Chunk(mails, o.batch))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	failed := make(chan error, o.conns)
+	for range o.conns {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(batches); i = next.Add(1) - 1 {
+				if err := put(ctx, batches[i]); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(failed)
+	return <-failed // nil when there is none
+}
+
+func newDatabase(dsn string) (string, func(), error) {
+	cfg, err := mysqldriver.ParseDSN(dsn)
+	if err != nil {
+		return "", nil, err
+	}
+	name := fmt.Sprintf("storebench_%d", time.Now().UnixNano())
+	db, err := sql.Open("mysql", dsn)
+	if err != nil {
+		return "", nil, err
+	}
+	if _, err := db.Exec("CREATE DATABASE " + name); err != nil {
+		return "", nil, err
+	}
+	cfg.DBName = name
+	return cfg.FormatDSN(), func() {
+		if _, err := db.Exec("DROP DATABASE " + name); err != nil {
+			fmt.Fprintln(os.Stderr, "storebench:", err)
+		}
+		db.Close()
+	}, nil
+}
