@@ -10,8 +10,10 @@ import (
 
 func TestLimitsCountAndForget(t *testing.T) {
 	l := newLimits(&Config{MaxConns: 2, MaxConnsPerIP: 2, MaxConnsPerNet: 3, ConnRate: 0, LimitExempt: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
-	if l.enter() != "" || l.enter() != "" || l.enter() != limitConns {
-		t.Fatal("the total is not 2")
+	for i, want := range []string{"", "", limitConns} {
+		if got := l.enter(); got != want {
+			t.Fatalf("connection %d: limit %q, want %q", i+1, got, want)
+		}
 	}
 	l.leave()
 	if l.enter() != "" {
@@ -46,8 +48,10 @@ func TestConnRateIsPerMinuteAndAddress(t *testing.T) {
 	l := newLimits(&Config{MaxConns: 10, ConnRate: 2})
 	a, b, now := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), time.Now()
 	enter := func(a netip.Addr, at time.Time) string { _, limit := l.enterClient(a, at); return limit }
-	if enter(a, now) != "" || enter(a, now) != "" || enter(a, now) != limitRate {
-		t.Fatal("the rate is not 2")
+	for i, want := range []string{"", "", limitRate} {
+		if got := enter(a, now); got != want {
+			t.Fatalf("connection %d: limit %q, want %q", i+1, got, want)
+		}
 	}
 	if enter(b, now) != "" {
 		t.Fatal("another address is limited too")

@@ -87,21 +87,7 @@ func (c *committer) sendBatch(ctx context.Context, flight []*item) answer {
 	t := p.replies.open(1)
 	defer t.close()
 	b := newBatch(p.nc)
-	var err error
-	for i, it := range flight {
-		it.mu.Lock()
-		msg := it.message(HeadSubject(c.shard.number))
-		switch {
-		case err != nil:
-		case i < len(flight)-1:
-			err = b.add(msg)
-		default:
-			msg.Reply = t.subject(0)
-			err = b.commit(msg)
-		}
-		it.mu.Unlock()
-	}
-	if err != nil {
+	if err := c.sendMembers(b, flight, t.subject(0)); err != nil {
 		// The commit was not sent, so the batch is not in the log; saying unsure costs nothing.
 		return answer{lost: fmt.Errorf("%w: %w", errDisconnected, err)}
 	}
@@ -110,6 +96,31 @@ func (c *committer) sendBatch(ctx context.Context, flight []*item) answer {
 		return answer{lost: fmt.Errorf("%w: it names batch %q of %d, not %q of %d", errStrange, a.Batch, a.Count, b.id, b.size)}
 	}
 	return a
+}
+
+// sendMembers sends the mails whose Publish still waits. None can give up meanwhile: the bytes of one that did are
+// another mail's by now.
+func (c *committer) sendMembers(b *batch, flight []*item, reply string) error {
+	live := make([]*item, 0, len(flight))
+	for _, it := range flight {
+		it.mu.Lock()
+		defer it.mu.Unlock()
+		if !it.abandoned {
+			live = append(live, it)
+		}
+	}
+	if len(live) == 0 {
+		return context.Canceled
+	}
+	last := len(live) - 1
+	for _, it := range live[:last] {
+		if err := b.add(it.message(HeadSubject(c.shard.number))); err != nil {
+			return err
+		}
+	}
+	msg := live[last].message(HeadSubject(c.shard.number))
+	msg.Reply = reply
+	return b.commit(msg)
 }
 
 // sendSingly publishes each mail by itself, all at once, and settles each as its answer comes.
@@ -122,6 +133,10 @@ func (c *committer) sendSingly(ctx context.Context, flight []*item) (pause bool)
 	for i, it := range flight {
 		p.metrics.batchSize.Observe(1)
 		it.mu.Lock()
+		if it.abandoned { // its bytes are another mail's by now
+			it.mu.Unlock()
+			continue
+		}
 		msg := it.message(HeadSubject(c.shard.number))
 		msg.Reply = t.subject(i)
 		err := p.nc.PublishMsg(msg)

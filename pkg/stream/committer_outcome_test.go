@@ -230,6 +230,54 @@ func (f *fakeLog) compare(t *testing.T, sends []string, mails int, forever bool)
 	}
 }
 
+// TestAbandonedMailIsNotSent: after Publish returned, its bytes are another mail's.
+func TestAbandonedMailIsNotSent(t *testing.T) {
+	for name, tt := range map[string]struct {
+		send func(c *committer, flight []*item)
+		want int // attempts
+	}{
+		"batch":  {func(c *committer, flight []*item) { c.settle(flight, c.sendBatch(t.Context(), flight)) }, 1},
+		"singly": {func(c *committer, flight []*item) { c.sendSingly(t.Context(), flight) }, 19},
+	} {
+		for _, gone := range []int{0, 10, 19} {
+			t.Run(fmt.Sprintf("%s, mail %d", name, gone), func(t *testing.T) {
+				script := ackSingle
+				if tt.want == 1 {
+					script = ackBatch
+				}
+				f, p := startFakeLog(t, script)
+				flight := make([]*item, 20)
+				for i := range flight {
+					m := newMail(t, 100)
+					var err error
+					if flight[i], err = newItem(mailID(m), m); err != nil {
+						t.Fatal(err)
+					}
+				}
+				flight[gone].abandon()
+				tt.send(testShard(p).queue, flight)
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				sent := 0
+				for _, a := range f.attempts {
+					sent += len(a.ids)
+					if slices.Contains(a.ids, flight[gone].id) {
+						t.Error("it was sent")
+					}
+				}
+				if len(f.attempts) != tt.want || sent != 19 {
+					t.Errorf("%d mails in %d attempts, want 19 in %d", sent, len(f.attempts), tt.want)
+				}
+				for i, it := range flight {
+					if i != gone && !it.decided {
+						t.Errorf("mail %d is not decided", i)
+					}
+				}
+			})
+		}
+	}
+}
+
 // TestOneWrongMemberSpoilsNoOther: a batch refused for one member is published one by one, once.
 func TestOneWrongMemberSpoilsNoOther(t *testing.T) {
 	for name, refusal := range map[string]string{

@@ -98,7 +98,7 @@ func (l *largeMail) publish(ctx context.Context) error {
 		}
 		switch {
 		case l.unsure:
-			return fmt.Errorf("%w: %w", ErrUnconfirmed, l.last)
+			return unconfirmed(l.last)
 		case l.last != nil:
 			return l.last
 		}

@@ -183,12 +183,15 @@ func (it *item) expired(cause error) error {
 	}
 	switch {
 	case isUnsure:
-		return fmt.Errorf("%w: %w", ErrUnconfirmed, cmp.Or(last, cause))
+		return unconfirmed(cmp.Or(last, cause))
 	case last != nil:
 		return last
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
 }
+
+// unconfirmed says why without being it too: a mail that may be in the log is not one that the log had no time for.
+func unconfirmed(why error) error { return fmt.Errorf("%w: %v", ErrUnconfirmed, why) }
 
 func resultLabel(err error) string {
 	for label, kind := range map[string]error{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -252,8 +253,15 @@ func TestOneShardOfFourMissing(t *testing.T) {
 	}
 }
 
-// TestSilentShard: what a shard did not answer stays with it, what it has not seen goes elsewhere.
+// TestSilentShard: what a shard did not answer stays with it, what it has not seen goes elsewhere. When its stream
+// is no more, there is nothing to stay for, and what may have been in it goes elsewhere as a copy.
 func TestSilentShard(t *testing.T) {
+	for _, missing := range []bool{false, true} {
+		t.Run(fmt.Sprintf("missing=%v", missing), func(t *testing.T) { silentShard(t, missing) })
+	}
+}
+
+func silentShard(t *testing.T, missing bool) {
 	_, p := startFakeLog(t, "")
 	silent, other := testShard(p), testShard(p)
 	other.number = 1
@@ -268,9 +276,19 @@ func TestSilentShard(t *testing.T) {
 		flight = append(flight, it)
 	}
 	silent.queue.enqueue(flight[1:]...)
+	if missing {
+		silent.gone()
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	silent.queue.commit(ctx, flight[:1])
+	silent.queue.commit(ctx, slices.Clone(flight[:1]))
+	if missing {
+		moved := other.queue.take(true)
+		if i := slices.Index(moved, flight[0]); len(moved) != 3 || i < 0 || moved[i].copy != 2 {
+			t.Errorf("%d mails went to the other shard, the one that was sent at %d; want 3, that one as a copy", len(moved), i)
+		}
+		return
+	}
 	if err := <-flight[0].done; !errors.Is(err, ErrUnconfirmed) {
 		t.Errorf("the mail that was sent ends with %v, want %v", err, ErrUnconfirmed)
 	}

@@ -75,7 +75,8 @@ func (c *committer) load() int {
 }
 
 // reroute moves what a shard in trouble surely does not hold to one that works: its queue, and those mails of its
-// flight of which no attempt went unanswered. It returns the rest of the flight.
+// flight of which no attempt went unanswered; all of them when its stream is no more. It returns the rest of the
+// flight.
 func (p *Publisher) reroute(from *committer, flight []*item) []*item {
 	to, err := p.pick()
 	if err != nil || to.queue == from {
@@ -84,15 +85,18 @@ func (p *Publisher) reroute(from *committer, flight []*item) []*item {
 	if _, suffers := to.state(); suffers {
 		return flight
 	}
-	rest := flight[:0]
+	rest, gone := flight[:0], from.shard.missing()
 	moved := from.take(true)
 	for _, it := range flight {
 		it.mu.Lock()
 		switch {
 		case it.decided || it.abandoned:
-		case it.unsure:
+		case it.unsure && !gone:
 			rest = append(rest, it)
 		default:
+			if it.unsure { // it may have been read before the stream went
+				it.copy++
+			}
 			moved = append(moved, it)
 		}
 		it.mu.Unlock()

@@ -72,12 +72,19 @@ func skew(ts, asked, heard time.Time) time.Duration {
 	return 0
 }
 
-// gone notes that the stream does not exist, or that nobody can say anything about it.
+// gone notes that the stream does not exist.
 func (s *shard) gone() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.present = false
 	s.report()
+}
+
+// missing says that the log has no such stream, so no mail in it either.
+func (s *shard) missing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.present
 }
 
 // failed notes a publish that was not answered; worked one that was; isFull one that was refused for want of

@@ -41,7 +41,7 @@ type faultyStore struct {
 }
 
 var (
-	errRefused = &mailstore.Error{Class: mailstore.Data, Op: "insert", Err: errors.New("Data too long for column 'subject'")}
+	errRefused = &mailstore.Error{Class: mailstore.Data, Op: "insert", Err: errors.New("data too long for column 'subject'")}
 	errAway    = &mailstore.Error{Class: mailstore.Pause, Op: "insert", Err: errors.New("connection refused")}
 )
 
@@ -186,7 +186,7 @@ func TestOneRefusedMailIsADeadLetterAndItsMatesAreStored(t *testing.T) {
 		return len(p.dead()) == 1
 	})
 	letter := p.dead()[0]
-	if letter.ID != bad || !strings.Contains(letter.Reason, "Data too long") {
+	if letter.ID != bad || !strings.Contains(letter.Reason, "data too long") {
 		t.Errorf("dead letter %s: %s", letter.ID, letter.Reason)
 	}
 	if p.stored(bad) {
