@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse"
 )
 
 // PartSize is where raw mails are cut into rows: before compression, and always the same, so that a replay of the log
@@ -41,6 +43,14 @@ type Derived struct {
 	Charset       string
 	ContentType   string
 	HasAttachment bool
+}
+
+// DerivedOf takes over what the parser read.
+func DerivedOf(s mailparse.Summary) Derived {
+	return Derived{
+		HdrFrom: s.From, HdrTo: s.To, Subject: s.Subject,
+		Charset: s.Charset, ContentType: s.ContentType, HasAttachment: s.HasAttachment,
+	}
 }
 
 // Result counts the mails of a batch.

@@ -76,11 +76,7 @@ func (h *handler) item(m *stream.Message) mailcache.Item {
 		return item // a large mail is read from the database
 	}
 	if !m.Alone {
-		s := mailparse.Summarise(m.Raw)
-		item.Derived = mailstore.Derived{
-			HdrFrom: s.From, HdrTo: s.To, Subject: s.Subject,
-			Charset: s.Charset, ContentType: s.ContentType, HasAttachment: s.HasAttachment,
-		}
+		item.Derived = mailstore.DerivedOf(mailparse.Summarise(m.Raw))
 	}
 	if body, codec := h.packer.Pack(m.Raw); len(body) <= mailcache.MaxBody {
 		item.HasBody, item.Codec, item.Body = true, codec, body

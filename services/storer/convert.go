@@ -56,7 +56,7 @@ func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 	if err != nil {
 		return mail, err
 	}
-	mail.Derived = derived(summary)
+	mail.Derived = mailstore.DerivedOf(summary)
 	mail.Flags |= uint64(summary.Flags) << parserFlagShift
 	return mail, nil
 }
@@ -80,15 +80,4 @@ func summarise(ctx context.Context, m *stream.Message) (mailparse.Summary, error
 		return mailparse.Summary{}, fmt.Errorf("reading the header of a large mail: %w", err)
 	}
 	return mailparse.SummarisePrefix(prefix[:n]), nil
-}
-
-func derived(s mailparse.Summary) mailstore.Derived {
-	return mailstore.Derived{
-		HdrFrom:       s.From,
-		HdrTo:         s.To,
-		Subject:       s.Subject,
-		Charset:       s.Charset,
-		ContentType:   s.ContentType,
-		HasAttachment: s.HasAttachment,
-	}
 }
