@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// client is a plain SMTP client that waits for every reply, as most senders do.
+// client is a plain SMTP client. It waits for every reply, as programs do, or pipelines the commands before the
+// body, as the mail servers do that send most mail (RFC 2920).
 type client struct {
-	conn net.Conn
-	r    *bufio.Reader
+	conn      net.Conn
+	r         *bufio.Reader
+	pipelined bool
 }
 
 func dial(addr string) (*client, error) {
@@ -41,9 +43,12 @@ func (c *client) want(code string) error {
 	}
 }
 
+// cmd sends a line, when there is one, and reads its reply.
 func (c *client) cmd(line, code string) error {
-	if _, err := c.conn.Write([]byte(line)); err != nil {
-		return err
+	if line != "" {
+		if _, err := c.conn.Write([]byte(line)); err != nil {
+			return err
+		}
 	}
 	return c.want(code)
 }
@@ -64,14 +69,22 @@ func (c *client) startTLS() error {
 
 // mail sends one mail; body is stuffed and has its final dot.
 func (c *client) mail(body []byte) error {
-	if err := c.cmd("MAIL FROM:<a@sender.example>\r\n", "250"); err != nil {
-		return err
+	commands := []struct{ line, code string }{
+		{"MAIL FROM:<a@sender.example>\r\n", "250"}, {"RCPT TO:<u@example.com>\r\n", "250"}, {"DATA\r\n", "354"},
 	}
-	if err := c.cmd("RCPT TO:<u@example.com>\r\n", "250"); err != nil {
-		return err
+	if c.pipelined {
+		if _, err := c.conn.Write([]byte(commands[0].line + commands[1].line + commands[2].line)); err != nil {
+			return err
+		}
 	}
-	if err := c.cmd("DATA\r\n", "354"); err != nil {
-		return err
+	for _, command := range commands {
+		send := command.line
+		if c.pipelined {
+			send = ""
+		}
+		if err := c.cmd(send, command.code); err != nil {
+			return err
+		}
 	}
 	if _, err := c.conn.Write(body); err != nil {
 		return err

@@ -16,6 +16,8 @@ type load struct {
 	size    int
 	mails   int
 	perConn int // mails per connection; 0 keeps every connection to the end
+
+	pipelined bool // the commands before the body go together
 }
 
 // cost is CPU time of the server process per mail.
@@ -35,9 +37,10 @@ func runEngine(ctx context.Context, args []string) error {
 	}
 	fmt.Printf("%-30s %-26s %-26s %s\n", "CPU us/mail (user+sys)", "sluice", "go-smtp", "ratio")
 	for i, l := range []load{
-		{"4 KB, kept connections", 4 << 10, 30000, 0},
-		{"200 KB, kept connections", 200 << 10, 4000, 0},
-		{"4 KB, a connection per mail", 4 << 10, 15000, 1},
+		{"4 KB, kept connections", 4 << 10, 30000, 0, false},
+		{"4 KB, kept and pipelined", 4 << 10, 30000, 0, true},
+		{"200 KB, kept connections", 200 << 10, 4000, 0, false},
+		{"4 KB, a connection per mail", 4 << 10, 15000, 1, false},
 	} {
 		l.mails = int(float64(l.mails) * *scale)
 		results := map[string][]cost{}
@@ -99,13 +102,13 @@ func send(addr string, l load, conns, mails int) error {
 	errs := make([]error, conns)
 	var wg sync.WaitGroup
 	for i := range errs {
-		wg.Go(func() { errs[i] = sendFrom(addr, l.perConn, mails/conns, text) })
+		wg.Go(func() { errs[i] = sendFrom(addr, l, mails/conns, text) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-func sendFrom(addr string, perConn, mails int, text []byte) error {
+func sendFrom(addr string, l load, mails int, text []byte) error {
 	var c *client
 	for i := range mails {
 		if c == nil {
@@ -113,6 +116,7 @@ func sendFrom(addr string, perConn, mails int, text []byte) error {
 			if c, err = dial(addr); err != nil {
 				return err
 			}
+			c.pipelined = l.pipelined
 			if err := c.hello(); err != nil {
 				return err
 			}
@@ -120,7 +124,7 @@ func sendFrom(addr string, perConn, mails int, text []byte) error {
 		if err := c.mail(text); err != nil {
 			return err
 		}
-		if i == mails-1 || perConn > 0 && (i+1)%perConn == 0 {
+		if i == mails-1 || l.perConn > 0 && (i+1)%l.perConn == 0 {
 			if err := c.quit(); err != nil {
 				return err
 			}
