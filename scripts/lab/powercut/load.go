@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os/exec"
 	"slices"
 	"sync"
@@ -34,10 +36,13 @@ type sender struct {
 	publisher *stream.Publisher
 	mu        sync.Mutex
 	acks      []ack
+	large     int // of the accepted ones
 	refused   int
+	permanent error // a refusal that is not one of pkg/stream's, all of which become a 4xx
 }
 
-func (s *sender) send(ctx context.Context, size int) {
+// send publishes one mail and says whether it was accepted.
+func (s *sender) send(ctx context.Context, size int) bool {
 	raw := make([]byte, size)
 	_, _ = rand.Read(raw)
 	id, sum := ulid.Make(), sha256.Sum256(raw)
@@ -49,9 +54,22 @@ func (s *sender) send(ctx context.Context, size int) {
 	defer s.mu.Unlock()
 	if err != nil {
 		s.refused++
-		return
+		if !temporary(err) {
+			s.permanent = errors.Join(s.permanent, err)
+		}
+		return false
 	}
 	s.acks = append(s.acks, ack{id, sum, at})
+	if size > stream.PartBytes {
+		s.large++
+	}
+	return true
+}
+
+func temporary(err error) bool {
+	return slices.ContainsFunc([]error{
+		stream.ErrFull, stream.ErrBusy, stream.ErrUnavailable, stream.ErrUnconfirmed, stream.ErrUnsynced, stream.ErrRefused, stream.ErrClock,
+	}, func(kind error) bool { return errors.Is(err, kind) })
 }
 
 // record runs the server under strace with a load on it, kills it, and returns the acknowledged mails by time.
@@ -64,7 +82,7 @@ func record(ctx context.Context, s settings, store, trace string) ([]ack, error)
 		return nil, err
 	}
 	defer srv.Kill()
-	from, done, err := publisher(ctx, s, srv)
+	from, done, err := publisher(ctx, s, srv.URL, srv.Monitor, stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 2 << 30})
 	if err != nil {
 		return nil, err
 	}
@@ -89,18 +107,21 @@ func record(ctx context.Context, s settings, store, trace string) ([]ack, error)
 	return from.acks, nil
 }
 
-// publisher connects to the server and makes the streams.
-func publisher(ctx context.Context, s settings, srv *server.Server) (*sender, func(), error) {
+// publisher connects to the servers and makes the streams.
+func publisher(ctx context.Context, s settings, url, monitor string, shape stream.Shape) (*sender, func(), error) {
 	quiet := slog.New(slog.DiscardHandler)
-	nc, err := stream.Connect(stream.ConnConfig{URL: srv.URL}, stream.ConnOptions{Name: "powercut", Logger: quiet})
+	nc, err := stream.Connect(stream.ConnConfig{URL: url}, stream.ConnOptions{Name: "powercut", Logger: quiet})
 	if err != nil {
 		return nil, nil, err
 	}
-	durability, err := stream.ReadDurability(ctx, srv.Monitor, nc)
+	err = patiently(ctx, func() error { // a cluster needs a leader first
+		durability, err := stream.ReadDurability(ctx, monitor, nc)
+		if err != nil {
+			return err
+		}
+		return stream.Ensure(ctx, nc, shape, durability, quiet)
+	})
 	if err != nil {
-		return nil, nil, err
-	}
-	if err := stream.Ensure(ctx, nc, stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 2 << 30}, durability, quiet); err != nil {
 		return nil, nil, err
 	}
 	p := stream.NewPublisher(nc, stream.PublisherConfig{AllowUnsynced: s.unsynced}, quiet, prometheus.NewRegistry())
@@ -113,6 +134,15 @@ func publisher(ctx context.Context, s settings, srv *server.Server) (*sender, fu
 	return &sender{publisher: p}, func() { cancel(); <-ran; nc.Close() }, nil
 }
 
+// patiently tries again for two minutes.
+func patiently(ctx context.Context, try func() error) error {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if err := try(); err == nil || ctx.Err() != nil || time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
 // missing starts a server on a store and counts the mails that are not in it, whole.
 func missing(ctx context.Context, s settings, store string, acks []ack) (missing, copies int, err error) {
 	srv, err := server.Start(ctx, server.Options{Binary: s.binary, Store: store, SyncAlways: true})
@@ -120,7 +150,12 @@ func missing(ctx context.Context, s settings, store string, acks []ack) (missing
 		return 0, 0, fmt.Errorf("starting a server on the rebuilt store: %w", err)
 	}
 	defer srv.Stop()
-	nc, err := nats.Connect(srv.URL)
+	return count(ctx, srv.URL, acks)
+}
+
+// count counts the mails that are not in the log, whole, and those that are in it more than once.
+func count(ctx context.Context, url string, acks []ack) (missing, copies int, err error) {
+	nc, err := nats.Connect(url)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -145,7 +180,8 @@ type key struct {
 	sum [32]byte
 }
 
-// contents is every mail in the log with the sum of its bytes as they are.
+// contents is every mail in the log with the sum of its bytes as they are. Where the log ends, and what is in it, is
+// the leader's word: it has what was acknowledged, a replica may be catching up.
 func contents(ctx context.Context, nc *nats.Conn) (map[key]int, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -153,14 +189,20 @@ func contents(ctx context.Context, nc *nats.Conn) (map[key]int, error) {
 	}
 	found := map[key]int{}
 	st, err := js.Stream(ctx, stream.StreamName(0))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return found, nil // nothing is in it
+	}
 	if err != nil {
-		return found, nil // no stream: nothing is in it
+		return nil, err
 	}
 	state := st.CachedInfo().State
 	parts := [][]byte{}
 	for seq := state.FirstSeq; seq <= state.LastSeq && state.Msgs > 0; seq++ {
-		msg, err := st.GetMsg(ctx, seq)
+		msg, err := message(ctx, nc, seq)
 		if err != nil {
+			return nil, err
+		}
+		if msg == nil {
 			parts = nil
 			continue
 		}
@@ -180,4 +222,22 @@ func contents(ctx context.Context, nc *nats.Conn) (map[key]int, error) {
 		parts = nil
 	}
 	return found, nil
+}
+
+// message asks the leader for a message; nil when it is not there. jetstream's GetMsg would ask any replica.
+func message(ctx context.Context, nc *nats.Conn, seq uint64) (msg *nats.RawStreamMsg, err error) {
+	leader, err := nc.JetStream()
+	if err != nil {
+		return nil, err
+	}
+	err = patiently(ctx, func() error {
+		msg, err = leader.GetMsg(stream.StreamName(0), seq)
+		var refusal nats.JetStreamError
+		if errors.As(err, &refusal) && refusal.APIError().Code != http.StatusServiceUnavailable {
+			msg = nil
+			return nil
+		}
+		return err
+	})
+	return msg, err
 }

@@ -6,6 +6,13 @@
 //	powercut            sync_interval: always; every acknowledged mail must be there
 //	powercut -unsynced  the default of nats-server; mail must be missing, which proves that the test can fail
 //	powercut -kill 50   no power failure: the server is killed that many times under load, and restarted
+//	powercut -kill 20 -servers 3
+//	                    the same on a cluster with three replicas of each stream: it is the stream's leader that is
+//	                    killed, it stays away until another leads or, in turn, just for -every, and the next one goes
+//	                    only when all replicas are current again
+//
+// A run with -kill ends with all servers killed at once; then every acknowledged mail must be in the log, whole, as its
+// leader has it, and what was refused must have been refused with a temporary error.
 //
 // Two disks are simulated (journalling file systems such as ext4 and xfs): one has of its metadata what came before
 // the last fsync, the other has all of it. Neither has file contents that were not synced. Before anything else the
@@ -31,6 +38,7 @@ type settings struct {
 	moments  int
 	unsynced bool
 	kills    int
+	servers  int
 	every    time.Duration
 }
 
@@ -52,8 +60,12 @@ func run() (lost bool, err error) {
 	flag.IntVar(&s.moments, "moments", 6, "moments at which the power fails")
 	flag.BoolVar(&s.unsynced, "unsynced", false, "run the server without sync_interval: always; succeeds when mail is lost")
 	flag.IntVar(&s.kills, "kill", 0, "kill the server so many times under load instead")
-	flag.DurationVar(&s.every, "every", time.Second, "with -kill: how long the server lives")
+	flag.IntVar(&s.servers, "servers", 1, "with -kill: 1, or a cluster of 3 or 5, of which the leader is killed")
+	flag.DurationVar(&s.every, "every", time.Second, "with -kill: how long the server lives; in a cluster also how long it is away")
 	flag.Parse()
+	if s.servers != 1 && (s.kills == 0 || s.servers != 3 && s.servers != 5) {
+		return false, fmt.Errorf("-servers=%d: 3 or 5, with -kill", s.servers)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	s.dir, err = os.MkdirTemp("", "powercut")

@@ -43,6 +43,8 @@ type Options struct {
 	Wrap []string
 	// URL and Monitor are where to listen; empty: on free ports.
 	URL, Monitor string
+
+	cluster string // the part of the configuration that makes it a member of a Cluster
 }
 
 // Server is a running nats-server.
@@ -74,8 +76,8 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	}
 	pidFile := o.Store + ".pid"
 	_ = os.Remove(pidFile)
-	conf := fmt.Sprintf("listen: %q\nhttp: %q\npid_file: %q\njetstream { store_dir: %q, max_file_store: 20GB, sync_interval: %s }\n",
-		strings.TrimPrefix(s.URL, "nats://"), strings.TrimPrefix(s.Monitor, "http://"), pidFile, o.Store, interval)
+	conf := fmt.Sprintf("listen: %q\nhttp: %q\npid_file: %q\njetstream { store_dir: %q, max_file_store: 20GB, sync_interval: %s }\n%s",
+		strings.TrimPrefix(s.URL, "nats://"), strings.TrimPrefix(s.Monitor, "http://"), pidFile, o.Store, interval, o.cluster)
 	confFile := o.Store + ".conf"
 	if err := os.WriteFile(confFile, []byte(conf), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the server's configuration: %w", err)
