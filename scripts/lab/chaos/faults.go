@@ -25,7 +25,8 @@ const (
 )
 
 // inject hurts one process after the other and returns how many faults there were. A fault is over, and the process
-// running again, before the next begins, but not necessarily ready.
+// running again, before the next begins, but not necessarily ready. Every process is killed and frozen once, in random
+// order, before any is again: a short run must not leave one out.
 func inject(ctx context.Context, f *fleet.Fleet, c config) (int, error) {
 	random := rand.New(rand.NewPCG(c.seed, 0))
 	names := []string{"nats", "mariadb", "storer", "cachewarmer", "memcached"}
@@ -33,13 +34,18 @@ func inject(ctx context.Context, f *fleet.Fleet, c config) (int, error) {
 	for i, p := range f.Ingresses {
 		names, victims = append(names, fmt.Sprintf("ingress-%d", i)), append(victims, p)
 	}
+	var deck []int // victim and kind: 2*victim, and one more to freeze it
 	end := time.Now().Add(time.Duration(c.seconds) * time.Second)
 	for n := 0; ; n++ {
 		if c.faults > 0 && n == c.faults || c.faults == 0 && time.Now().After(end) {
 			return n, nil
 		}
 		// Drawn before anything is done, so that the sequence depends on the seed alone.
-		gap, who, kill := between(random, minGap, maxGap), random.IntN(len(victims)), random.IntN(2) == 0
+		if len(deck) == 0 {
+			deck = random.Perm(2 * len(victims))
+		}
+		gap, who, kill := between(random, minGap, maxGap), deck[0]/2, deck[0]%2 == 0
+		deck = deck[1:]
 		away, hold := between(random, 0, maxAway), between(random, 100*time.Millisecond, maxHold)
 		if err := pause(ctx, gap); err != nil {
 			return n, err
