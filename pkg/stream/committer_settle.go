@@ -66,7 +66,7 @@ func (c *committer) note(result outcome, a answer, bytes int) {
 		c.shard.worked()
 	case result == full:
 		c.shard.isFull(bytes)
-	case a.lost != nil:
+	case a.lost != nil || result == busy: // a full disk may look like being busy, for ever
 		c.shard.failed()
 	}
 }

@@ -87,8 +87,8 @@ func (s *shard) missing() bool {
 	return !s.present
 }
 
-// failed notes a publish that was not answered; worked one that was; isFull one that was refused for want of
-// room. A large mail that does not fit says nothing about small ones.
+// failed notes a publish that was not answered, or put off; worked one that was; isFull one that was refused for
+// want of room. A large mail that does not fit says nothing about small ones.
 func (s *shard) failed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +145,7 @@ func (s *shard) judge() (err error, suffering bool) {
 	case s.need > 0 || s.max > 0 && s.max-s.bytes < min(smallRoom, s.max/100):
 		return fmt.Errorf("%w: stream %s holds %d of %d bytes", ErrFull, name, s.bytes, s.max), false
 	case !s.failing.IsZero() && time.Since(s.failing) > grace:
-		return fmt.Errorf("%w: stream %s has not answered for %v", ErrUnavailable, name, time.Since(s.failing).Round(time.Second)), false
+		return fmt.Errorf("%w: stream %s has stored nothing for %v", ErrUnavailable, name, time.Since(s.failing).Round(time.Second)), false
 	}
 	return nil, !s.failing.IsZero()
 }
