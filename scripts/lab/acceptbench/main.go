@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -61,6 +62,9 @@ func run(c config) (err error) {
 		return err
 	}
 	defer sink.Kill()
+	if err := listening(ctx, sink.Addrs["smtp"]); err != nil {
+		return err
+	}
 	fmt.Printf("%d mails per measurement, %d kept connections, median of %d rounds; smtp-sink keeps nothing, Sluice syncs before each 250\n", c.mails, c.conns, c.rounds)
 	for _, size := range []int{4 << 10, 20 << 10} {
 		var sinks, sluices []sample
@@ -83,6 +87,7 @@ func run(c config) (err error) {
 // sample is one measurement. Rates are mails per second, the rest is CPU per mail.
 type sample struct {
 	accept, store                float64
+	accepting                    time.Duration // of ingress and log, while nobody reads the log
 	ingress, log, storer, others time.Duration
 }
 
@@ -100,7 +105,8 @@ func median(samples []sample) sample {
 	}
 	return sample{
 		accept: pick(func(s sample) float64 { return s.accept }), store: pick(func(s sample) float64 { return s.store }),
-		ingress: cpu(func(s sample) time.Duration { return s.ingress }), log: cpu(func(s sample) time.Duration { return s.log }),
+		accepting: cpu(func(s sample) time.Duration { return s.accepting }),
+		ingress:   cpu(func(s sample) time.Duration { return s.ingress }), log: cpu(func(s sample) time.Duration { return s.log }),
 		storer: cpu(func(s sample) time.Duration { return s.storer }), others: cpu(func(s sample) time.Duration { return s.others }),
 	}
 }
@@ -111,12 +117,30 @@ func report(size int, sink, l sample) {
 	fmt.Printf("\n%d KB mails\n", size>>10)
 	fmt.Printf("  smtp-sink                     %7.0f mails/s  CPU per mail %s\n", sink.accept, us(sink.ingress))
 	fmt.Printf("  Sluice accepts                %7.0f mails/s  = %.2f× the rate\n", l.accept, l.accept/sink.accept)
+	fmt.Printf("  CPU per mail: ingress + log   %9s  = %.2f×\n", us(l.accepting), ratio(l.accepting))
 	fmt.Printf("  Sluice accepts and stores     %7.0f mails/s  = %.2f× the rate\n", l.store, l.store/sink.accept)
 	fmt.Printf("  CPU per mail: ingress         %9s  = %.2f×\n", us(l.ingress), ratio(l.ingress))
 	fmt.Printf("                ingress + log   %9s  = %.2f×\n", us(l.ingress+l.log), ratio(l.ingress+l.log))
 	fmt.Printf("                storer          %9s\n", us(l.storer))
 	fmt.Printf("                whole pipeline  %9s  = %.2f×  (with MariaDB, cachewarmer, memcached)\n",
 		us(l.ingress+l.log+l.storer+l.others), ratio(l.ingress+l.log+l.storer+l.others))
+}
+
+// listening waits until something accepts connections there.
+func listening(ctx context.Context, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // source sends the mails and returns how long that took.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,6 +22,9 @@ func measureSink(ctx context.Context, c config, sink *fleet.Process, size int) (
 	after, err := sink.CPU()
 	return sample{accept: float64(c.mails) / took.Seconds(), ingress: (after - before) / time.Duration(c.mails)}, err
 }
+
+// patience is how long a service may take to stop.
+const patience = 30 * time.Second
 
 // cpus are the times of the pipeline's processes.
 type cpus struct{ ingress, log, storer, others time.Duration }
@@ -42,29 +46,53 @@ func used(f *fleet.Fleet) (u cpus, err error) {
 	return u, nil
 }
 
-// measureSluice sends, waits until everything is stored, and shares the CPU out over the mails. Ingress and log are
-// read when the last 250 has come, but the log also works for the storer: so its whole time counts.
-func measureSluice(ctx context.Context, c config, f *fleet.Fleet, size int) (sample, error) {
-	before, err := used(f)
-	if err != nil {
-		return sample{}, err
+// front is the time of what accepts mail: ingress and log.
+func front(f *fleet.Fleet) (time.Duration, error) {
+	ingress, err1 := f.Ingresses[0].CPU()
+	log, err2 := f.NATS.CPU()
+	return ingress + log, errors.Join(err1, err2)
+}
+
+// measureSluice sends twice: once while nobody reads the log, which is what accepting costs, and once with everything
+// running. Then it waits until everything is stored, and shares the CPU out over the mails; the log also works for
+// the storer and the cachewarmer, so that its time is more.
+func measureSluice(ctx context.Context, c config, f *fleet.Fleet, size int) (s sample, err error) {
+	n := time.Duration(c.mails)
+	if err := errors.Join(f.Storer.Stop(patience), f.Warmer.Stop(patience)); err != nil {
+		return s, err
 	}
-	start := time.Now()
+	idle, err := front(f)
+	if err != nil {
+		return s, err
+	}
 	took, err := source(ctx, c, f.Ingresses[0].Addrs["smtp"], size)
 	if err != nil {
-		return sample{}, err
+		return s, err
+	}
+	busy, err := front(f)
+	if err != nil {
+		return s, err
+	}
+	s.accept, s.accepting = float64(c.mails)/took.Seconds(), (busy-idle)/n
+	if err := errors.Join(f.Storer.Start(), f.Warmer.Start(), settled(ctx, f)); err != nil {
+		return s, err
+	}
+	before, err := used(f)
+	if err != nil {
+		return s, err
+	}
+	start := time.Now()
+	if _, err = source(ctx, c, f.Ingresses[0].Addrs["smtp"], size); err != nil {
+		return s, err
 	}
 	if err := settled(ctx, f); err != nil {
-		return sample{}, err
+		return s, err
 	}
-	stored := time.Since(start)
+	s.store = float64(c.mails) / time.Since(start).Seconds()
 	after, err := used(f)
-	n := time.Duration(c.mails)
-	return sample{
-		accept: float64(c.mails) / took.Seconds(), store: float64(c.mails) / stored.Seconds(),
-		ingress: (after.ingress - before.ingress) / n, log: (after.log - before.log) / n,
-		storer: (after.storer - before.storer) / n, others: (after.others - before.others) / n,
-	}, err
+	s.ingress, s.log = (after.ingress-before.ingress)/n, (after.log-before.log)/n
+	s.storer, s.others = (after.storer-before.storer)/n, (after.others-before.others)/n
+	return s, err
 }
 
 // settled waits until the storer and the cachewarmer have nothing left.

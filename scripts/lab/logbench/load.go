@@ -78,7 +78,7 @@ func measure(ctx context.Context, s settings, srv *server.Server, r row, size, s
 	if r.synced {
 		durability = stream.SyncedSingle
 	}
-	shape := stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 16 << 30}
+	shape := stream.Shape{Shards: s.shards, Replicas: 1, MaxBytes: 16 << 30}
 	if err := stream.Ensure(ctx, nc, shape, durability, slog.New(slog.DiscardHandler)); err != nil {
 		return result{}, err
 	}

@@ -30,6 +30,7 @@ type settings struct {
 	seconds time.Duration
 	rounds  int
 	warmup  time.Duration
+	shards  int
 }
 
 // row is one way to publish.
@@ -67,6 +68,7 @@ func run() error {
 	flag.DurationVar(&s.seconds, "for", 5*time.Second, "length of one measurement")
 	flag.DurationVar(&s.warmup, "warmup", time.Second, "load before it that does not count")
 	flag.IntVar(&s.rounds, "rounds", 3, "measurements of each row; the table has the medians")
+	flag.IntVar(&s.shards, "shards", 1, "shards that group commit spreads over; the others use the first only")
 	flag.StringVar(&sizes, "sizes", "20480,4096", "bytes per mail")
 	flag.StringVar(&senders, "senders", "1,64,256", "mails that wait for the log at once")
 	only := flag.String("only", "", "only rows whose name starts with this")
