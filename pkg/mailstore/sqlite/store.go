@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/meter"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
 // Config is which file to use and how.
@@ -70,8 +71,11 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 		_, s.write = s.write.Close(), nil
 		return s, nil
 	}
-	if err := s.write.Ping(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening %s: %w", cfg.Path, err), s.Close())
+	// Processes that turn a new file to WAL at once are told that it is locked, whatever the busy_timeout: each would
+	// wait for the other.
+	err = rows.Again(context.Background(), func() error { return classify("opening "+cfg.Path, s.write.Ping()) })
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
