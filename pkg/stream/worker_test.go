@@ -164,9 +164,11 @@ func TestStopDrainsInFlight(t *testing.T) {
 	_, stop := f.worker(WorkerConfig{BatchMessages: 16, Workers: 2}, rec)
 	eventually(t, "some work", func() bool { return handled.Load() > 50 })
 	stop()
+	// The server takes acknowledgements in its own time, also after it was asked something.
+	eventually(t, "every acknowledgement has come", func() bool { return f.info(0, Storer).NumAckPending == 0 })
 	info := f.info(0, Storer)
-	if info.NumAckPending != 0 || info.NumRedelivered != 0 {
-		t.Errorf("after the stop %d mails are unacknowledged, %d redelivered", info.NumAckPending, info.NumRedelivered)
+	if info.NumRedelivered != 0 {
+		t.Errorf("after the stop %d mails are redelivered", info.NumRedelivered)
 	}
 	if got := int64(info.Delivered.Consumer); got != handled.Load() {
 		t.Errorf("%d delivered, %d handled", got, handled.Load())
