@@ -107,9 +107,11 @@ func (j *Janitor) purgeRange(ctx context.Context, s *shardState, from, to uint64
 	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(to+1)); err != nil {
 		return fmt.Errorf("purging %s up to %d: %w", name, to, err)
 	}
-	if s.info, err = stream.Info(ctx); err != nil {
+	info, err := stream.Info(ctx)
+	if err != nil {
 		return fmt.Errorf("asking for the state of %s: %w", name, err)
 	}
+	s.info = info
 	gone := int64(before.Bytes) - int64(s.info.State.Bytes)
 	j.metrics.purged.Add(float64(max(gone, 0)))
 	j.logger.Debug("purged stored mail from the log", "stream", name, "from", from, "to", to, "bytes", gone)

@@ -134,6 +134,32 @@ func TestStoredLargeMailIsNotCutInHalf(t *testing.T) {
 	}
 }
 
+// unanswered is a log that goes away right after a purge: it does not say any more what it holds.
+type unanswered struct{ jetstream.JetStream }
+
+func (u unanswered) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := u.JetStream.Stream(ctx, name)
+	return unansweredStream{s}, err
+}
+
+type unansweredStream struct{ jetstream.Stream }
+
+func (unansweredStream) Info(context.Context, ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	return nil, jetstream.ErrNoStreamResponse
+}
+
+func TestJanitorOutlivesALogThatGoesAway(t *testing.T) {
+	f := newLogFixture(t, 64<<20)
+	f.mail(0, "x\r\n")
+	f.store()
+	j := f.newJanitor(0, nil)
+	j.js = unanswered{j.js}
+	j.lease.set(1, time.Now().Add(time.Minute))
+	if _, err := j.round(f.ctx()); !errors.Is(err, jetstream.ErrNoStreamResponse) {
+		t.Errorf("told %v, want %v", err, jetstream.ErrNoStreamResponse)
+	}
+}
+
 func TestStoredMailIsKeptWhileThereIsRoom(t *testing.T) {
 	f := newLogFixture(t, 64<<20)
 	for i := range 50 {
