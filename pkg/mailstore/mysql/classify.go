@@ -12,22 +12,10 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-// classify wraps an error with what was being done and what to do about it.
-func classify(op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if _, ok := errors.AsType[*mailstore.Error](err); ok {
-		return err
-	}
-	if errors.Is(err, mailstore.ErrNotFound) || errors.Is(err, mailstore.ErrDamaged) {
-		return err // an answer, not trouble
-	}
-	class, hint := classOf(err)
-	return &mailstore.Error{Class: class, Op: op, Hint: hint, Err: err}
-}
+func classify(op string, err error) error { return rows.Classify(op, err, classOf) }
 
 func classOf(err error) (mailstore.Class, string) {
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {

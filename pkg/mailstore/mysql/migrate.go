@@ -20,15 +20,6 @@ const schemaTable = "sluice_schema"
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// newestMigration is the version of this program.
-func newestMigration() (int64, error) {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return 0, err
-	}
-	return int64(len(files)), nil
-}
-
 // Migrate is mailstore.Keeper's. A lock in a table keeps it to one process at a time; it is a lease, so that one which
 // was killed does not hold up the others for ever.
 func (s *Store) Migrate(ctx context.Context) error {

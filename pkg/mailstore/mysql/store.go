@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/meter"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
 // Config is how to reach and use the server.
@@ -84,7 +85,7 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 func (s *Store) ping(ctx context.Context) error {
-	newest, err := newestMigration()
+	newest, err := rows.Newest(migrations)
 	if err != nil {
 		return err
 	}

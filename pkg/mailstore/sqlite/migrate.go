@@ -18,15 +18,6 @@ const schemaTable = "sluice_schema"
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// newestMigration is the version of this program.
-func newestMigration() (int64, error) {
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return 0, err
-	}
-	return int64(len(files)), nil
-}
-
 // Migrate is mailstore.Keeper's. Each file is a transaction; a process that comes second fails, and on its next try
 // finds the work done.
 func (s *Store) Migrate(ctx context.Context) error {

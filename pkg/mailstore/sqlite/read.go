@@ -91,12 +91,8 @@ func (s *Store) Raw(ctx context.Context, id ulid.ULID, w io.Writer) error {
 	start := time.Now()
 	m, err := s.head(ctx, id)
 	if err == nil {
-		err = rows.Copy(w, m, s.packer, func(part int) (body []byte, codec mailstore.Codec, err error) {
-			err = s.read.QueryRowContext(ctx, "SELECT codec, body FROM mail_raw WHERE id=? AND part=?", id[:], part).Scan(&codec, &body)
-			if errors.Is(err, sql.ErrNoRows) {
-				err = mailstore.ErrDamaged
-			}
-			return body, codec, err
+		err = rows.Copy(w, m, s.packer, func(part int) ([]byte, mailstore.Codec, error) {
+			return rows.ScanPart(s.read.QueryRowContext(ctx, "SELECT codec, body FROM mail_raw WHERE id=? AND part=?", id[:], part))
 		})
 	}
 	return s.finish("raw", start, err)
@@ -109,8 +105,6 @@ func (s *Store) Count(ctx context.Context) (int64, error) {
 	err := s.read.QueryRowContext(ctx, "SELECT COALESCE(SUM(n), 0) FROM counts").Scan(&n)
 	return n, s.finish("count", start, err)
 }
-
-const idsPage = 1000
 
 // IDs is mailstore.Auditor's. It goes in pages, so that no result is open while fn is at work: an open one would keep
 // the write-ahead log from being emptied.
@@ -126,29 +120,14 @@ func (s *Store) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.R
 				return err
 			}
 		}
-		if len(page) < idsPage {
+		if len(page) < rows.PageSize {
 			return nil
 		}
-		condition, from = "id > ?", page[idsPage-1].ID
+		condition, from = "id > ?", page[rows.PageSize-1].ID
 	}
 }
 
 func (s *Store) idsPage(ctx context.Context, condition string, from, to ulid.ULID) ([]mailstore.Row, error) {
-	found, err := s.read.QueryContext(ctx, "SELECT id, size, sha256 FROM mail_raw WHERE "+condition+" AND id <= ? AND part=0 ORDER BY id LIMIT ?",
-		from[:], to[:], idsPage)
-	if err != nil {
-		return nil, err
-	}
-	defer found.Close()
-	page := make([]mailstore.Row, 0, idsPage)
-	for found.Next() {
-		var r mailstore.Row
-		var sum []byte
-		if err := found.Scan(&r.ID, &r.Size, &sum); err != nil {
-			return nil, err
-		}
-		copy(r.SHA256[:], sum)
-		page = append(page, r)
-	}
-	return page, found.Err()
+	return rows.Page(s.read.QueryContext(ctx, "SELECT id, size, sha256 FROM mail_raw WHERE "+condition+" AND id <= ? AND part=0 ORDER BY id LIMIT ?",
+		from[:], to[:], rows.PageSize))
 }

@@ -95,7 +95,7 @@ func ensureFile(cfg Config) error {
 
 // Ping is mailstore.Store's.
 func (s *Store) Ping(ctx context.Context) error {
-	newest, err := newestMigration()
+	newest, err := rows.Newest(migrations)
 	if err != nil {
 		return err
 	}
