@@ -16,13 +16,14 @@ type LogConfig struct {
 // NewLogger returns a logger that writes to w.
 func NewLogger(cfg LogConfig, w io.Writer) *slog.Logger {
 	options := &slog.HandlerOptions{Level: cfg.Level}
-	if cfg.Format == "text" || (cfg.Format != "json" && isTerminal(w)) {
+	if cfg.Format == "text" || (cfg.Format != "json" && IsTerminal(w)) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
 }
 
-func isTerminal(w io.Writer) bool {
+// IsTerminal says whether somebody may be looking: progress is then a line that is written over.
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false

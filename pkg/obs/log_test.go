@@ -41,7 +41,7 @@ func TestFilesAndPipesAreNoTerminals(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = file.Close() }()
-	if isTerminal(file) {
+	if IsTerminal(file) {
 		t.Error("a file is taken for a terminal")
 	}
 }

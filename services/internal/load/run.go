@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluice-mail/sluice/pkg/obs"
 )
 
 // grace is how long mails under way may take when the run is cancelled.
@@ -123,7 +124,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // showProgress rewrites one line a second.
 func (r *run) showProgress(out io.Writer, done <-chan struct{}) {
-	if !isTerminal(out) {
+	if !obs.IsTerminal(out) {
 		<-done
 		return
 	}
@@ -140,13 +141,4 @@ func (r *run) showProgress(out io.Writer, done <-chan struct{}) {
 				s.Acked, s.Rate(), s.Refused, s.Unconfirmed, s.Cut, round(s.P50), round(s.P99))
 		}
 	}
-}
-
-func isTerminal(out io.Writer) bool {
-	file, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -3,18 +3,18 @@ package replaycmd
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/sluice-mail/sluice/pkg/obs"
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
 // Progress returns what stream.Replay should call: a bar that redraws itself on a terminal, else a plain line every ten
 // seconds and at the end.
 func Progress(out io.Writer) func(stream.ReplayProgress) {
-	terminal := isTerminal(out)
+	terminal := obs.IsTerminal(out)
 	var (
 		mu   sync.Mutex
 		last time.Time
@@ -57,13 +57,4 @@ func bar(p stream.ReplayProgress) string {
 		full = int(min(p.Read, p.Total) * width / p.Total)
 	}
 	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "] "
-}
-
-func isTerminal(out io.Writer) bool {
-	file, ok := out.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
