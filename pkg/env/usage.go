@@ -8,11 +8,6 @@ import (
 )
 
 // Usage writes the table of variables: name, default, meaning.
-func Usage(w io.Writer, title string, structs ...any) error {
-	return Set{Structs: structs}.Usage(w, title)
-}
-
-// Usage writes the table of variables: name, default, meaning.
 func (s Set) Usage(w io.Writer, title string) error {
 	fields, err := s.unique()
 	if err != nil {
@@ -75,19 +70,6 @@ func (s Set) Effective() ([]Setting, error) {
 		settings[i] = Setting{Name: f.name, Value: f.mask(fmt.Sprint(f.value.Interface()))}
 	}
 	return settings, nil
-}
-
-// Variables lists the variables the structs have.
-func (s Set) Variables() ([]string, error) {
-	fields, err := s.unique()
-	if err != nil {
-		return nil, err
-	}
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = f.name
-	}
-	return names, nil
 }
 
 // unique is fields without the second occurrence of a variable.

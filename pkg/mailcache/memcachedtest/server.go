@@ -5,8 +5,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"strconv"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -81,17 +79,4 @@ func (s *Server) Kill() {
 	_ = s.cmd.Process.Kill() // it may be gone
 	_ = s.cmd.Wait()         // says that it was killed
 	s.cmd = nil
-}
-
-// Pause freezes the server: connections stay open, and nothing answers.
-func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
-
-// Resume undoes Pause.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
-
-func (s *Server) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
-		s.t.Fatalf("memcached, %s: %v", strconv.Quote(sig.String()), err)
-	}
 }
