@@ -37,7 +37,7 @@ func newBackend(t *testing.T) *backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &backend{addr: unusedAddr(t), check: check}
+	b := &backend{addr: freeAddr(t), check: check}
 	b.http = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if !b.ready.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -80,19 +80,9 @@ func (b *backend) down(t *testing.T) {
 	}
 }
 
-func unusedAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func startHAProxy(t *testing.T, a, b *backend) (addr string) {
 	t.Helper()
-	addr = unusedAddr(t)
+	addr = freeAddr(t)
 	text := fmt.Sprintf(`
 global
   maxconn 500

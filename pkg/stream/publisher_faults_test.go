@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluice-mail/sluice/pkg/natsd"
@@ -106,32 +107,43 @@ func (l *load) verify(t *testing.T, js jetstream.JetStream, shards ...int) {
 	t.Logf("%d accepted, %d copies, refused: %v", len(l.accepted), copies, l.refused)
 }
 
-// TestLogRestartsUnderLoad: the log goes away and comes back; what was accepted is in it.
-func TestLogRestartsUnderLoad(t *testing.T) {
-	opts := natsd.Options{Dir: t.TempDir(), MaxStore: 4 << 30, Token: "secret"}
-	s, err := natsd.Start(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
+// startRestartable starts a log with one shard, and writes its port into opts, so that restart is found there.
+func startRestartable(t *testing.T, opts *natsd.Options) (*natsd.Server, *nats.Conn) {
+	t.Helper()
+	s := restart(t, *opts)
 	u, _ := url.Parse(s.URL())
 	opts.Port, _ = strconv.Atoi(u.Port())
 	nc, err := Connect(ConnConfig{URL: s.URL()}, ConnOptions{Name: "test", Logger: discard()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	if err := Ensure(t.Context(), nc, oneShard(), SyncedSingle, discard()); err != nil {
 		t.Fatal(err)
 	}
+	return s, nc
+}
+
+func restart(t *testing.T, opts natsd.Options) *natsd.Server {
+	t.Helper()
+	s, err := natsd.Start(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestLogRestartsUnderLoad: the log goes away and comes back; what was accepted is in it.
+func TestLogRestartsUnderLoad(t *testing.T) {
+	opts := natsd.Options{Dir: t.TempDir(), MaxStore: 4 << 30, Token: "secret"}
+	s, nc := startRestartable(t, &opts)
 	p := startPublisher(t, nc, PublisherConfig{})
 	waitReady(t, p)
 	l := startLoad(t, p, 32)
 	for range 3 {
 		l.more(t, 300)
 		s.Shutdown()
-		if s, err = natsd.Start(opts); err != nil {
-			t.Fatal(err)
-		}
+		s = restart(t, opts)
 	}
 	defer func() { s.Shutdown() }()
 	l.more(t, 300)
@@ -143,20 +155,7 @@ func TestLogRestartsUnderLoad(t *testing.T) {
 // TestLogAway: mail is refused as unavailable, never accepted, and accepted again when the log is back.
 func TestLogAway(t *testing.T) {
 	opts := natsd.Options{Dir: t.TempDir(), MaxStore: 4 << 30}
-	s, err := natsd.Start(opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u, _ := url.Parse(s.URL())
-	opts.Port, _ = strconv.Atoi(u.Port())
-	nc, err := Connect(ConnConfig{URL: s.URL()}, ConnOptions{Name: "test", Logger: discard()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	if err := Ensure(t.Context(), nc, oneShard(), SyncedSingle, discard()); err != nil {
-		t.Fatal(err)
-	}
+	s, nc := startRestartable(t, &opts)
 	p := startPublisher(t, nc, PublisherConfig{Deadline: time.Second})
 	waitReady(t, p)
 	s.Shutdown()
@@ -175,9 +174,7 @@ func TestLogAway(t *testing.T) {
 		}
 		return nil
 	})
-	if s, err = natsd.Start(opts); err != nil {
-		t.Fatal(err)
-	}
+	s = restart(t, opts)
 	defer s.Shutdown()
 	waitReady(t, p)
 	if err := p.Publish(t.Context(), newMail(t, 100)); err != nil {
