@@ -43,12 +43,9 @@ func (c *client) want(code string) error {
 	}
 }
 
-// cmd sends a line, when there is one, and reads its reply.
 func (c *client) cmd(line, code string) error {
-	if line != "" {
-		if _, err := c.conn.Write([]byte(line)); err != nil {
-			return err
-		}
+	if _, err := c.conn.Write([]byte(line)); err != nil {
+		return err
 	}
 	return c.want(code)
 }
@@ -78,11 +75,12 @@ func (c *client) mail(body []byte) error {
 		}
 	}
 	for _, command := range commands {
-		send := command.line
-		if c.pipelined {
-			send = ""
+		if !c.pipelined {
+			if _, err := c.conn.Write([]byte(command.line)); err != nil {
+				return err
+			}
 		}
-		if err := c.cmd(send, command.code); err != nil {
+		if err := c.want(command.code); err != nil {
 			return err
 		}
 	}
