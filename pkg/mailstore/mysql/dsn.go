@@ -55,6 +55,18 @@ func parseDSN(dsn string) (*mysql.Config, error) {
 	return cfg, nil
 }
 
+// binary is cfg for connections that write mail: what they send is stored as it is. The driver says of every parameter
+// that it is text, and of text in utf8mb4 MariaDB looks at each character, bodies too: measured (bench replay), 2.5 times
+// the processor time for a mail of 20 KB. Text columns check what they are given all the same.
+func binary(cfg *mysql.Config) (*mysql.Config, error) {
+	cfg = cfg.Clone()
+	cfg.Collation = "binary"
+	if err := cfg.Apply(mysql.Charset("binary", "binary")); err != nil {
+		return nil, fmt.Errorf("MYSQL_DSN: %w", err)
+	}
+	return cfg, nil
+}
+
 // connector makes connections of one pool, and checks each: after a failover it may be another server.
 type connector struct {
 	driver.Connector

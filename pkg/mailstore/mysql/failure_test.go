@@ -207,6 +207,9 @@ func TestWrongSettingsPause(t *testing.T) {
 func TestSmallPacketIsRefused(t *testing.T) {
 	server, dsn := mysqltest.Start(t)
 	s := open(t, store.Config{DSN: dsn})
+	if err := putOne(t, s, mail()); err != nil {
+		t.Fatal(err)
+	}
 	exec(t, server.DSN(""), "SET GLOBAL max_allowed_packet=4194304")
 	small := openBare(t, store.Config{DSN: dsn})
 	expectClass(t, putOne(t, small, mail()), mailstore.Pause, "max_allowed_packet")

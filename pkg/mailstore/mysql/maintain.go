@@ -50,7 +50,7 @@ func (s *Store) maintain(ctx context.Context, now time.Time) error {
 
 // alone runs fn in one storer at a time; the others have nothing to do then.
 func (s *Store) alone(ctx context.Context, fn func(*sql.Conn) error) error {
-	conn, err := s.write.Conn(ctx)
+	conn, err := s.read.Conn(ctx) // whose text is text, for names in SQL
 	if err != nil {
 		return err
 	}

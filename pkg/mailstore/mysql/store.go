@@ -27,9 +27,9 @@ type Config struct {
 
 // Store is a mailstore.Store.
 type Store struct {
-	write     *sql.DB // binary protocol: bodies are sent as they are, half the CPU of escaping them into the SQL
-	read      *sql.DB // parameters in the SQL: one round trip less
-	connector driver.Connector
+	write     *sql.DB          // binary protocol: bodies are sent as they are, half the CPU of escaping them into the SQL
+	read      *sql.DB          // parameters in the SQL: one round trip less
+	connector driver.Connector // for changing tables
 	packer    *mailstore.Packer
 	retention time.Duration
 	logger    *slog.Logger
@@ -57,7 +57,14 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 	if err != nil {
 		return nil, err
 	}
-	s.write, s.read = openPool(s.connector, cfg.Conns), openPool(reading, cfg.Conns)
+	if dsn, err = binary(dsn); err != nil {
+		return nil, err
+	}
+	writing, err := newConnector(dsn, false)
+	if err != nil {
+		return nil, err
+	}
+	s.write, s.read = openPool(writing, cfg.Conns), openPool(reading, cfg.Conns)
 	return s, nil
 }
 

@@ -19,16 +19,20 @@ type bare struct {
 
 type finished struct{ raw, inbox []any }
 
-func newBare(dsn string, o options, packed bool, mails []mailstore.Mail) (*bare, error) {
-	db, err := sql.Open("mysql", dsn+"?maxAllowedPacket=0")
+func newBare(dsn string, o options, kind string, mails []mailstore.Mail) (*bare, error) {
+	options := "?maxAllowedPacket=0"
+	if kind == "bare, binary" {
+		options += "&charset=binary&collation=binary"
+	}
+	db, err := sql.Open("mysql", dsn+options)
 	if err != nil {
 		return nil, err
 	}
 	db.SetMaxOpenConns(o.conns)
 	db.SetMaxIdleConns(o.conns)
-	codec := mailstore.CodecNone
-	if packed {
-		codec = mailstore.CodecZstd
+	codec := mailstore.CodecZstd
+	if kind == "bare, unpacked" {
+		codec = mailstore.CodecNone
 	}
 	packer, err := mailstore.NewPacker(codec)
 	if err != nil {

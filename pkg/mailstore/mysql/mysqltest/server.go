@@ -174,6 +174,9 @@ func (s *Server) DSN(database string) string {
 	return cfg.FormatDSN()
 }
 
+// PID is the process id of the server that runs, or ran last.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Log is the end of what the server has printed.
 func (s *Server) Log() string {
 	out, err := os.ReadFile(filepath.Join(s.dir, "log"))
