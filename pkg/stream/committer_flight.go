@@ -31,7 +31,10 @@ func (c *committer) commit(ctx context.Context, flight []*item) {
 		}
 		var pause bool
 		if len(flight) >= breakEven && !single && c.shard.grouped() {
-			a := c.sendBatch(ctx, flight)
+			a, sent := c.sendBatch(ctx, flight)
+			if !sent { // all of them gave up just now, which says nothing about the shard
+				continue
+			}
 			if pause = c.settle(flight, a); classify(a) == wrong {
 				single = true
 			}
@@ -79,28 +82,33 @@ func giveUp(flight []*item) {
 	}
 }
 
-// sendBatch publishes the flight as one atomic batch and waits for its one answer.
-func (c *committer) sendBatch(ctx context.Context, flight []*item) answer {
+// sendBatch publishes the flight as one atomic batch and waits for its one answer. Nothing is sent when no Publish
+// waits any more.
+func (c *committer) sendBatch(ctx context.Context, flight []*item) (a answer, sent bool) {
 	p := c.publisher
 	p.metrics.batchSize.Observe(float64(len(flight)))
 	lost := p.link.disconnected()
 	t := p.replies.open(1)
 	defer t.close()
 	b := newBatch(p.nc)
-	if err := c.sendMembers(b, flight, t.subject(0)); err != nil {
+	sent, err := c.sendMembers(b, flight, t.subject(0))
+	if err != nil {
 		// The commit was not sent, so the batch is not in the log; saying unsure costs nothing.
-		return answer{lost: fmt.Errorf("%w: %w", errDisconnected, err)}
+		return answer{lost: fmt.Errorf("%w: %w", errDisconnected, err)}, true
 	}
-	_, a := c.await(ctx, t, lost, p.answerWait)
+	if !sent {
+		return answer{}, false
+	}
+	_, a = c.await(ctx, t, lost, p.answerWait)
 	if classify(a) == stored && !b.confirmed(a) {
-		return answer{lost: fmt.Errorf("%w: it names batch %q of %d, not %q of %d", errStrange, a.Batch, a.Count, b.id, b.size)}
+		a = answer{lost: fmt.Errorf("%w: it names batch %q of %d, not %q of %d", errStrange, a.Batch, a.Count, b.id, b.size)}
 	}
-	return a
+	return a, true
 }
 
-// sendMembers sends the mails whose Publish still waits. None can give up meanwhile: the bytes of one that did are
+// sendMembers sends the mails whose Publish still waits, if there is one. None can give up meanwhile: the bytes of one that did are
 // another mail's by now.
-func (c *committer) sendMembers(b *batch, flight []*item, reply string) error {
+func (c *committer) sendMembers(b *batch, flight []*item, reply string) (sent bool, err error) {
 	live := make([]*item, 0, len(flight))
 	for _, it := range flight {
 		it.mu.Lock()
@@ -110,17 +118,17 @@ func (c *committer) sendMembers(b *batch, flight []*item, reply string) error {
 		}
 	}
 	if len(live) == 0 {
-		return context.Canceled
+		return false, nil
 	}
 	last := len(live) - 1
 	for _, it := range live[:last] {
 		if err := b.add(it.message(HeadSubject(c.shard.number))); err != nil {
-			return err
+			return true, err
 		}
 	}
 	msg := live[last].message(HeadSubject(c.shard.number))
 	msg.Reply = reply
-	return b.commit(msg)
+	return true, b.commit(msg)
 }
 
 // sendSingly publishes each mail by itself, all at once, and settles each as its answer comes.

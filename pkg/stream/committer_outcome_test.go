@@ -236,7 +236,10 @@ func TestAbandonedMailIsNotSent(t *testing.T) {
 		send func(c *committer, flight []*item)
 		want int // attempts
 	}{
-		"batch":  {func(c *committer, flight []*item) { c.settle(flight, c.sendBatch(t.Context(), flight)) }, 1},
+		"batch": {func(c *committer, flight []*item) {
+			a, _ := c.sendBatch(t.Context(), flight)
+			c.settle(flight, a)
+		}, 1},
 		"singly": {func(c *committer, flight []*item) { c.sendSingly(t.Context(), flight) }, 19},
 	} {
 		for _, gone := range []int{0, 10, 19} {
@@ -323,16 +326,16 @@ func TestWaitingMailsShareABatch(t *testing.T) {
 	for range maxBatchMessages + 10 {
 		c.enqueue(&item{size: 100})
 	}
-	if got := len(c.take(false)); got != maxBatchMessages {
+	if got := len(c.take()); got != maxBatchMessages {
 		t.Errorf("the first flight has %d mails, want %d", got, maxBatchMessages)
 	}
-	if got := len(c.take(false)); got != 10 {
+	if got := len(c.take()); got != 10 {
 		t.Errorf("the second flight has %d mails, want 10", got)
 	}
 	for range 10 {
 		c.enqueue(&item{size: maxBatchBytes / 4})
 	}
-	if got := len(c.take(false)); got != 4 {
+	if got := len(c.take()); got != 4 {
 		t.Errorf("a flight of large mails has %d, want 4", got)
 	}
 }

@@ -48,8 +48,8 @@ func (p *Publisher) publishLarge(ctx context.Context, id string, m Mail) error {
 	if err != nil {
 		return err
 	}
-	s.queue.flying.Add(1)
-	defer s.queue.flying.Add(-1)
+	s.queue.large.Add(1)
+	defer s.queue.large.Add(-1)
 	if err := l.publish(ctx); err != nil {
 		return fmt.Errorf("publishing mail %s (%d bytes in %d parts): %w", id, m.Envelope.Size, l.parts, err)
 	}

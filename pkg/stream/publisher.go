@@ -57,6 +57,7 @@ type Publisher struct {
 	js      jetstream.JetStream
 	replies *replies // while Run runs
 	shards  []*shard
+	streak  streak // of small mails
 }
 
 // NewPublisher makes a publisher; nothing is published before Run runs.
@@ -142,7 +143,7 @@ func (p *Publisher) publishSmall(ctx context.Context, id string, m Mail) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.pick()
+	s, err := p.pickSmall()
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package stream
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Ready says whether a mail could be published now, as far as is known: asked at MAIL, it spares the sender
@@ -17,20 +18,61 @@ func (p *Publisher) Ready() error {
 	return nil
 }
 
-// pick chooses the shard for a mail: among the healthy ones that with the shortest queue; one that is failing,
-// but not for long, only when there is no other. The mail stays with it, since only there is it known by its id.
+// streakMails bounds a streak, so that the shards fill evenly.
+const streakMails = 1024
+
+// streak is how many mails went to one shard in a row. Spread mail by mail, a load that fills one flight at a time
+// would make several small ones of it, each with fsyncs of its own. A streak ends when a good flight waits already:
+// then the fsyncs of several shards overlap.
+type streak struct {
+	shard *shard
+	mails int
+}
+
+// pickSmall chooses the shard for a small mail: that of the present streak while it lasts and is well.
+func (p *Publisher) pickSmall() (*shard, error) {
+	p.mu.Lock()
+	p.streak.mails++
+	last := p.streak
+	p.mu.Unlock()
+	if last.goesOn() && p.link.downFor() <= grace {
+		return last.shard, nil
+	}
+	s, err := p.pick()
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	p.streak = streak{s, 1}
+	p.mu.Unlock()
+	return s, nil
+}
+
+func (s streak) goesOn() bool {
+	if s.shard == nil || s.mails > streakMails || !s.shard.grouped() {
+		return false
+	}
+	err, suffers := s.shard.state()
+	return err == nil && !suffers && !s.shard.queue.full()
+}
+
+// pick chooses a shard: among the healthy ones that with the shortest queue, by turns when they are equal; one that
+// is failing, but not for long, only when there is no other. The mail stays with it, since only there is it known by
+// its id.
 func (p *Publisher) pick() (*shard, error) {
 	if down := p.link.downFor(); down > grace {
 		return nil, fmt.Errorf("%w: no connection to it", ErrUnavailable)
 	}
 	p.mu.Lock()
-	shards := p.shards
+	shards, last := p.shards, p.streak.shard
 	p.mu.Unlock()
 	var best *shard
 	var bestLoad int
 	var bestSuffers bool
 	var why error
-	for _, s := range shards {
+	next := slices.Index(shards, last) + 1
+	for i := range shards {
+		s := shards[(next+i)%len(shards)]
 		err, suffers := s.state()
 		if err != nil {
 			why = worse(why, err)
@@ -63,16 +105,22 @@ func worse(a, b error) error {
 	return b
 }
 
+// full says that a good flight is waiting.
+func (c *committer) full() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.filled()
+}
+
 // load is how many bytes wait in this committer.
 func (c *committer) load() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := 0
-	for _, it := range c.queue {
-		n += it.size
-	}
-	return n + int(c.flying.Load())
+	return c.bytes + c.aloft + int(c.large.Load())
 }
+
+// idle says that nothing is waiting for this committer's shard.
+func (c *committer) idle() bool { return c.load() == 0 }
 
 // reroute moves what a shard in trouble surely does not hold to one that works: its queue, and those mails of its
 // flight of which no attempt went unanswered; all of them when its stream is no more. It returns the rest of the
@@ -86,7 +134,7 @@ func (p *Publisher) reroute(from *committer, flight []*item) []*item {
 		return flight
 	}
 	rest, gone := flight[:0], from.shard.missing()
-	moved := from.take(true)
+	moved := from.drain()
 	for _, it := range flight {
 		it.mu.Lock()
 		switch {

@@ -65,7 +65,7 @@ func (p *Publisher) ask(ctx context.Context, s *shard) {
 	switch {
 	case err == nil:
 		s.learn(info, asked, time.Now())
-		if s.queue.flying.Load() == 0 {
+		if s.queue.idle() {
 			s.forgive()
 		}
 	case errors.Is(err, jetstream.ErrStreamNotFound):

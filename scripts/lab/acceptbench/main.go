@@ -2,7 +2,7 @@
 // nothing, in the same run with the same client (smtp-source on kept connections). Machines differ and are noisy: the
 // ratios count, and of the figures CPU per mail is the steadiest.
 //
-//	acceptbench [--mails N] [--rounds R] [--conns C]
+//	acceptbench [-mails N] [-rounds R] [-conns C] [-sizes N,…]
 package main
 
 import (
@@ -15,18 +15,23 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sluice-mail/sluice/services/e2e/fleet"
 )
 
-type config struct{ mails, rounds, conns int }
+type config struct {
+	mails, rounds, conns int
+	sizes                string
+}
 
 func main() {
 	var c config
 	flag.IntVar(&c.mails, "mails", 10_000, "mails per measurement")
 	flag.IntVar(&c.rounds, "rounds", 3, "measurements of each; the median counts")
 	flag.IntVar(&c.conns, "conns", 64, "connections, kept open")
+	flag.StringVar(&c.sizes, "sizes", "4096,20480", "bytes per mail")
 	flag.Parse()
 	if err := run(c); err != nil {
 		fmt.Fprintln(os.Stderr, "acceptbench:", err)
@@ -66,7 +71,11 @@ func run(c config) (err error) {
 		return err
 	}
 	fmt.Printf("%d mails per measurement, %d kept connections, median of %d rounds; smtp-sink keeps nothing, Sluice syncs before each 250\n", c.mails, c.conns, c.rounds)
-	for _, size := range []int{4 << 10, 20 << 10} {
+	for _, field := range strings.Split(c.sizes, ",") {
+		size, err := strconv.Atoi(field)
+		if err != nil {
+			return fmt.Errorf("-sizes: %w", err)
+		}
 		var sinks, sluices []sample
 		for range c.rounds {
 			s, err := measureSink(ctx, c, sink, size)

@@ -16,6 +16,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-mail/sluice/pkg/env"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 	"github.com/sluice-mail/sluice/scripts/lab/logbench/server"
@@ -78,7 +79,7 @@ func measure(ctx context.Context, s settings, srv *server.Server, r row, size, s
 	if r.synced {
 		durability = stream.SyncedSingle
 	}
-	shape := stream.Shape{Shards: s.shards, Replicas: 1, MaxBytes: 16 << 30}
+	shape := stream.Shape{Shards: s.shards, Replicas: 1, MaxBytes: 16 << 30 / env.Bytes(s.shards)}
 	if err := stream.Ensure(ctx, nc, shape, durability, slog.New(slog.DiscardHandler)); err != nil {
 		return result{}, err
 	}

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -156,14 +157,19 @@ func table(ctx context.Context, s settings, size, senders int, only string) erro
 }
 
 func median(list []result) result {
-	slices.SortFunc(list, func(a, b result) int { return int(a.rate - b.rate) })
-	return list[len(list)/2]
+	sorted := slices.SortedFunc(slices.Values(list), func(a, b result) int { return cmp.Compare(a.rate, b.rate) })
+	return sorted[len(sorted)/2]
 }
 
-// ratio compares two rows round by round.
+// ratio compares two rows round by round, so that a machine that gets slower for a while is slower for both.
 func ratio(results map[string][]result, a, b string) {
-	if len(results[a]) == 0 || len(results[b]) == 0 {
+	var each []float64
+	for i := range min(len(results[a]), len(results[b])) {
+		each = append(each, results[a][i].rate/results[b][i].rate)
+	}
+	if len(each) == 0 {
 		return
 	}
-	fmt.Printf("  %s / %s = %.2f\n", a, b, median(results[a]).rate/median(results[b]).rate)
+	slices.Sort(each)
+	fmt.Printf("  %s / %s = %.2f (%.2f to %.2f)\n", a, b, each[len(each)/2], each[0], each[len(each)-1])
 }
