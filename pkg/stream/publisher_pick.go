@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Ready says whether a mail could be published now, as far as is known: asked at MAIL, it spares the sender
@@ -18,21 +19,20 @@ func (p *Publisher) Ready() error {
 	return nil
 }
 
-// streakMails bounds a streak, so that the shards fill evenly.
-const streakMails = 1024
+// streakTime bounds a streak, so that the shards fill evenly.
+const streakTime = 2 * time.Second
 
-// streak is how many mails went to one shard in a row. Spread mail by mail, a load that fills one flight at a time
+// streak is a shard that gets all small mails since then. Spread mail by mail, a load that fills one flight at a time
 // would make several small ones of it, each with fsyncs of its own. A streak ends when a good flight waits already:
 // then the fsyncs of several shards overlap.
 type streak struct {
 	shard *shard
-	mails int
+	since time.Time
 }
 
 // pickSmall chooses the shard for a small mail: that of the present streak while it lasts and is well.
 func (p *Publisher) pickSmall() (*shard, error) {
 	p.mu.Lock()
-	p.streak.mails++
 	last := p.streak
 	p.mu.Unlock()
 	if last.goesOn() && p.link.downFor() <= grace {
@@ -43,13 +43,13 @@ func (p *Publisher) pickSmall() (*shard, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	p.streak = streak{s, 1}
+	p.streak = streak{s, time.Now()}
 	p.mu.Unlock()
 	return s, nil
 }
 
 func (s streak) goesOn() bool {
-	if s.shard == nil || s.mails > streakMails || !s.shard.grouped() {
+	if s.shard == nil || time.Since(s.since) > streakTime || !s.shard.grouped() {
 		return false
 	}
 	err, suffers := s.shard.state()

@@ -18,7 +18,7 @@ import (
 // and an ingress whose clock is off by more than a minute takes no mail.
 const Slack = 3 * time.Minute
 
-// windowMails is how many mails are held before a window is joined.
+// windowMails is how many further mails are read before a window is joined. Beside them those of the last Slack are held.
 const windowMails = 50_000
 
 // Log is the part of stream.Reader an audit needs.
@@ -157,6 +157,7 @@ func (a *auditor) oldest(ctx context.Context, log Log, b stream.Bounds) (time.Ti
 // run reads the heads in the order of the log and joins a window whenever enough have come.
 func (a *auditor) run(ctx context.Context, all heads) error {
 	var window []record
+	full := windowMails
 	for r, err := range all {
 		if err != nil {
 			return fmt.Errorf("reading the log: %w", err)
@@ -166,11 +167,12 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 			continue
 		}
 		window = append(window, r)
-		if len(window) >= windowMails {
+		if len(window) >= full {
 			// Ids before this time cannot come any more, but for copies and retried dead letters.
 			if window, err = a.join(ctx, window, firstID(time.UnixMilli(r.at).Add(-Slack))); err != nil {
 				return err
 			}
+			full = len(window) + windowMails
 		}
 	}
 	_, err := a.join(ctx, window, lastID())
@@ -179,15 +181,15 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 
 // join compares the records below high with the database and returns the others.
 func (a *auditor) join(ctx context.Context, window []record, high ulid.ULID) ([]record, error) {
+	if high.Compare(a.low) <= 0 {
+		return window, nil // all of it may have company to come
+	}
 	slices.SortFunc(window, func(x, y record) int { return x.id.Compare(y.id) })
 	below := func(id ulid.ULID) int {
 		n, _ := slices.BinarySearchFunc(window, id, func(r record, id ulid.ULID) int { return r.id.Compare(id) })
 		return n
 	}
 	late, now := below(a.low), below(high)
-	if high.Compare(a.low) <= 0 {
-		return window, nil // too dense for this window: let it grow
-	}
 	// Late records are copies of what was joined already, or dead letters that were retried.
 	for _, r := range window[:late] {
 		if a.options.Since.IsZero() || !ulid.Time(r.id.Time()).Before(a.options.Since) {

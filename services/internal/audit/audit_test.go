@@ -313,3 +313,25 @@ type brokenLog struct {
 }
 
 func (b brokenLog) Heads(context.Context, stream.Bounds, func(stream.Head) error) error { return b.err }
+
+// More mail than a window holds may come within Slack. It is joined when as much again has come, not at each mail.
+func TestDenseMailIsJoinedInWindows(t *testing.T) {
+	w := newWorld(1)
+	const mails = 6 * windowMails
+	start := w.clock
+	for i := range mails {
+		w.clock = start.Add(time.Duration(i) * 2 * Slack / mails)
+		w.accept(0, true)
+	}
+	windows := 0
+	report, err := Run(t.Context(), w, w, w, Options{Progress: func(int64) { windows++ }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.Stored != mails || report.Missing != 0 || report.Extra != 0 {
+		t.Errorf("%+v", report)
+	}
+	if windows > 7 {
+		t.Errorf("joined %d times", windows)
+	}
+}
