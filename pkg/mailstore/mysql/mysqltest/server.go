@@ -209,7 +209,18 @@ func (s *Server) end(sig syscall.Signal) error {
 }
 
 // Pause freezes the server: connections stay open, and nothing answers.
-func (s *Server) Pause() error { return s.cmd.Process.Signal(syscall.SIGSTOP) }
+func (s *Server) Pause() error {
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	// The signal reaches one thread after the other, and one of them might answer yet.
+	for end := time.Now().Add(patience); !frozen(s.PID()); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("mariadbd runs on %v after %v", patience, syscall.SIGSTOP)
+		}
+	}
+	return nil
+}
 
 // Resume undoes Pause.
 func (s *Server) Resume() error { return s.cmd.Process.Signal(syscall.SIGCONT) }
