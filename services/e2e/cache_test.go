@@ -29,6 +29,11 @@ func TestFlushedCacheIsWarmedAgain(t *testing.T) {
 	record, wait := load(t, ctx, f, "-count", "500", "-sizes", "1KB-60KB", "-rcpts", "1-3")
 	wait()
 	acks := readRecord(t, record)
+	for _, a := range acks {
+		if a.ID == "" {
+			t.Fatalf("not accepted: %+v", a)
+		}
+	}
 	cache := mailcache.New(mailcache.Config{Addrs: []string{f.Memcached.Addrs["client"]}, Timeout: 2 * time.Second}, nil,
 		slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	defer cache.Close()
