@@ -15,6 +15,9 @@ const (
 	troubledEvery = 500 * time.Millisecond
 	watchTick     = 250 * time.Millisecond
 	infoWait      = 2 * time.Second
+	// firstWait is for the first answer of all: a server that is still starting gives none, and until it is asked again
+	// no mail is taken.
+	firstWait = 500 * time.Millisecond
 )
 
 // watch asks the streams about themselves, and for new ones, until ctx ends. STREAM.INFO is all it needs: the
@@ -76,7 +79,11 @@ func (p *Publisher) ask(ctx context.Context, s *shard) {
 }
 
 func (p *Publisher) info(ctx context.Context, number int) (*jetstream.StreamInfo, time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, infoWait)
+	wait := infoWait
+	if len(p.known()) == 0 {
+		wait = firstWait
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	asked := time.Now()
 	st, err := p.js.Stream(ctx, StreamName(number))

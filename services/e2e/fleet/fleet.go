@@ -5,11 +5,13 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore/mysql/mysqltest"
@@ -125,7 +127,31 @@ func (f *Fleet) Start(ctx context.Context) error {
 			return err
 		}
 	}
-	return f.Ready(ctx)
+	if err := f.Ready(ctx); err != nil {
+		return err
+	}
+	f.knowLog(ctx)
+	return nil
+}
+
+// knowLog waits until every ingress has found the log and takes it for synced. They are ready before that, since a fault that all share must
+// reach senders as 4xx; what began together with them must not be told so. A log that they refuse is waited for in vain.
+func (f *Fleet) knowLog(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for _, p := range f.Ingresses {
+		for {
+			_, metrics, err := p.get(ctx, "/metrics")
+			if err == nil && strings.Contains(metrics, `sluice_publish_shard_up{shard="0"} 1`) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}
 }
 
 // Ready waits until every service says that it is.
@@ -156,16 +182,26 @@ func (p *Process) Ready(ctx context.Context) error {
 func (p *Process) probe(ctx context.Context) (bool, string) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Addrs["admin"]+"/readyz", nil)
+	resp, _, err := p.get(ctx, "/readyz")
 	if err != nil {
 		return false, err.Error()
+	}
+	return resp.StatusCode == http.StatusOK, resp.Status
+}
+
+// get asks the admin listener of a service.
+func (p *Process) get(ctx context.Context, path string) (*http.Response, string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Addrs["admin"]+path, nil)
+	if err != nil {
+		return nil, "", err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return false, err.Error()
+		return nil, "", err
 	}
 	defer resp.Body.Close()
-	return resp.StatusCode == http.StatusOK, resp.Status
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
 }
 
 // Close kills everything and forgets MariaDB's data.
