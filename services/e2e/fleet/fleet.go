@@ -134,8 +134,8 @@ func (f *Fleet) Start(ctx context.Context) error {
 	return nil
 }
 
-// knowLog waits until every ingress has found the log and takes it for synced. They are ready before that, since a fault that all share must
-// reach senders as 4xx; what began together with them must not be told so. A log that they refuse is waited for in vain.
+// knowLog waits until every ingress takes mail. They are ready before that, since a fault that all share must reach
+// senders as 4xx; a test's first mails should not be told so. A log that they refuse is waited for in vain.
 func (f *Fleet) knowLog(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
