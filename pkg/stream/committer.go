@@ -25,6 +25,8 @@ const (
 	// mails in a batch and a fifth less processor time for each than with a quarter of that wait. A low load is not
 	// delayed, since flights below breakEven are not waited for.
 	gatherMost = 20 * time.Millisecond
+	// letPassMost: under a load that never pauses, large mail has its turn, too.
+	letPassMost = 100 * time.Millisecond
 )
 
 // committer writes the mails of one shard. Mails that arrive while a flight is on its way make up the next one:
@@ -33,13 +35,14 @@ type committer struct {
 	publisher *Publisher
 	shard     *shard
 	wake      chan struct{}
-	large     atomic.Int64 // mails on their way to this shard past the queue
+	large     atomic.Int64 // bytes of mails on their way to this shard past the queue
 
 	mu     sync.Mutex
 	queue  []*item
 	bytes  int // in queue
 	aloft  int // flights
 	landed landing
+	calm   chan struct{} // closed when nothing is in queue or aloft; nil when nobody waits for that
 }
 
 // landing is what is remembered of a batch: until when the next one may wait, and for how many mails.
@@ -187,7 +190,31 @@ func (c *committer) fly(ctx context.Context, flight []*item) {
 	if mails >= breakEven {
 		c.landed = landing{time.Now().Add(min(time.Since(start), gatherMost)), mails + len(c.queue)}
 	}
+	if c.calm != nil && c.aloft == 0 && len(c.queue) == 0 {
+		close(c.calm)
+		c.calm = nil
+	}
 	c.signal()
+}
+
+// letPass waits until no small mail waits, for letPassMost at most: the commit of a large mail keeps the stream busy for a
+// tenth of a second and more, and who waited for the one before should not wait for the next one, too.
+func (c *committer) letPass(ctx context.Context) {
+	c.mu.Lock()
+	if c.aloft == 0 && len(c.queue) == 0 {
+		c.mu.Unlock()
+		return
+	}
+	if c.calm == nil {
+		c.calm = make(chan struct{})
+	}
+	calm := c.calm
+	c.mu.Unlock()
+	select {
+	case <-calm:
+	case <-time.After(letPassMost):
+	case <-ctx.Done():
+	}
 }
 
 // finish gives Publish its result; the first one counts.

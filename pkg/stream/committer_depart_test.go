@@ -74,6 +74,32 @@ func TestGathering(t *testing.T) {
 	departs(t, c, 1, "the time is up")
 }
 
+// TestLetPass: the commit of a large mail lets those pass that wait, but not for ever.
+func TestLetPass(t *testing.T) {
+	c := standIn(t, 1).shards[0].queue
+	waitFor := func() (took time.Duration) {
+		start := time.Now()
+		c.letPass(t.Context())
+		return time.Since(start)
+	}
+	if took := waitFor(); took >= letPassMost {
+		t.Errorf("nobody waits, and it waited for %v", took)
+	}
+	waiting(c, 1, 1000)
+	flight, _ := c.depart()
+	if took := waitFor(); took < letPassMost || took > 10*letPassMost {
+		t.Errorf("a mail never arrives, and it waited for %v, want %v", took, letPassMost)
+	}
+	calm := c.calm      // left by who gave up waiting
+	flight[0].abandon() // then the flight lands without being sent
+	c.fly(t.Context(), flight)
+	select {
+	case <-calm:
+	default:
+		t.Error("the mail has arrived, and whoever lets it pass does not learn it")
+	}
+}
+
 // TestReplicatedDeparture: a Raft group is given everything at once.
 func TestReplicatedDeparture(t *testing.T) {
 	s := standIn(t, 1).shards[0]
@@ -115,6 +141,11 @@ func TestStreak(t *testing.T) {
 	if s := pick(); s != first {
 		t.Error("the failing shard got mail although another is well and has none waiting")
 	}
+	first.queue.large.Add(PartBytes + 1)
+	if s := pick(); s == first {
+		t.Error("a shard that gets a large mail got small mail although another gets none")
+	}
+	first.queue.large.Store(0)
 	first.replicas, second.replicas, third.replicas = 3, 3, 3
 	waiting(first.queue, 1, 1000)
 	third.worked()

@@ -48,8 +48,9 @@ func (p *Publisher) publishLarge(ctx context.Context, id string, m Mail) error {
 	if err != nil {
 		return err
 	}
-	s.queue.large.Add(1)
-	defer s.queue.large.Add(-1)
+	size := int64(m.Envelope.Size)
+	s.queue.large.Add(size)
+	defer s.queue.large.Add(-size)
 	if err := l.publish(ctx); err != nil {
 		return fmt.Errorf("publishing mail %s (%d bytes in %d parts): %w", id, m.Envelope.Size, l.parts, err)
 	}
@@ -160,6 +161,7 @@ func (l *largeMail) attempt(ctx context.Context) (answer, error) {
 			return answer{lost: fmt.Errorf("%w: %w", errDisconnected, err)}, nil
 		}
 	}
+	l.shard.queue.letPass(ctx)
 	it := item{id: l.id, envelope: l.envelope, copy: l.copy, mail: Mail{Trace: l.mail.Trace}}
 	head := it.message(HeadSubject(l.shard.number))
 	head.Reply = t.subject(l.parts)

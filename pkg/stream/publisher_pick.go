@@ -53,7 +53,7 @@ func (s streak) goesOn() bool {
 		return false
 	}
 	err, suffers := s.shard.state()
-	return err == nil && !suffers && !s.shard.queue.full()
+	return err == nil && !suffers && !s.shard.queue.full() && s.shard.queue.large.Load() == 0
 }
 
 // pick chooses a shard: among the healthy ones that with the shortest queue, by turns when they are equal; one that
