@@ -38,7 +38,7 @@ func (p *Publisher) publishLarge(ctx context.Context, id string, m Mail) error {
 	case p.large <- struct{}{}:
 		defer func() { <-p.large }()
 	case <-ctx.Done():
-		return fmt.Errorf("publishing mail %s: %w: %d large mails are being published", id, ErrBusy, p.cfg.MaxLarge)
+		return fmt.Errorf("publishing mail %s: %w: its turn among the large mails did not come in time", id, ErrBusy)
 	}
 	s, err := p.pick()
 	if err != nil {
