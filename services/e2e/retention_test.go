@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"path/filepath"
@@ -84,14 +85,19 @@ func (r *retained) state(t *testing.T, ctx context.Context) jetstream.StreamStat
 	return s.CachedInfo().State
 }
 
-// lag is how many mails the storer has not settled.
-func (r *retained) lag(t *testing.T, ctx context.Context) uint64 {
+// lag is how many mails the storer has not settled, in all shards.
+func (r *retained) lag(t *testing.T, ctx context.Context) (mails uint64) {
 	t.Helper()
-	c, err := r.js.Consumer(ctx, stream.StreamName(0), stream.Storer)
-	if err != nil {
-		t.Fatal(err)
+	for shard := 0; ; shard++ {
+		c, err := r.js.Consumer(ctx, stream.StreamName(shard), stream.Storer)
+		if shard > 0 && errors.Is(err, jetstream.ErrStreamNotFound) {
+			return mails
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		mails += c.CachedInfo().NumPending + uint64(c.CachedInfo().NumAckPending)
 	}
-	return c.CachedInfo().NumPending + uint64(c.CachedInfo().NumAckPending)
 }
 
 func (r *retained) unstored(t *testing.T, ctx context.Context) {
