@@ -43,7 +43,7 @@ type committer struct {
 	bytes  int // in queue
 	aloft  int // flights
 	landed landing
-	calm   chan struct{} // closed when nothing is in queue or aloft; nil when nobody waits for that
+	calm   chan struct{} // closed when nothing is in queue or aloft; nil unless somebody asked for that
 }
 
 // landing is what is remembered of a batch: until when the next one may wait, and for how many mails.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -158,20 +157,11 @@ func (r *retained) unstored(t *testing.T, ctx context.Context) {
 // metric is one value of a service, 0 while it has none.
 func metric(t *testing.T, ctx context.Context, p *fleet.Process, name string) float64 {
 	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Addrs["admin"]+"/metrics", nil)
+	_, text, err := p.Get(ctx, "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		if value, found := strings.CutPrefix(line, name+" "); found {
 			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			if err != nil {

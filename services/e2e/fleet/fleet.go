@@ -141,7 +141,7 @@ func (f *Fleet) knowLog(ctx context.Context) {
 	defer cancel()
 	for _, p := range f.Ingresses {
 		for {
-			_, metrics, err := p.get(ctx, "/metrics")
+			_, metrics, err := p.Get(ctx, "/metrics")
 			if err == nil && strings.Contains(metrics, `sluice_publish_shard_up{shard="0"} 1`) {
 				break
 			}
@@ -182,15 +182,15 @@ func (p *Process) Ready(ctx context.Context) error {
 func (p *Process) probe(ctx context.Context) (bool, string) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	resp, _, err := p.get(ctx, "/readyz")
+	resp, _, err := p.Get(ctx, "/readyz")
 	if err != nil {
 		return false, err.Error()
 	}
 	return resp.StatusCode == http.StatusOK, resp.Status
 }
 
-// get asks the admin listener of a service.
-func (p *Process) get(ctx context.Context, path string) (*http.Response, string, error) {
+// Get asks the admin listener of a service and returns the answer with its whole body.
+func (p *Process) Get(ctx context.Context, path string) (*http.Response, string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.Addrs["admin"]+path, nil)
 	if err != nil {
 		return nil, "", err
