@@ -2,6 +2,7 @@ package stream
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
@@ -23,12 +24,13 @@ const (
 
 // batch numbers the members of one attempt. Every attempt is a new batch: an id must not be used again.
 type batch struct {
-	nc   *nats.Conn
-	id   string
-	size int
+	nc    *nats.Conn
+	id    string
+	size  int
+	begun time.Time
 }
 
-func newBatch(nc *nats.Conn) *batch { return &batch{nc: nc, id: nuid.Next()} }
+func newBatch(nc *nats.Conn) *batch { return &batch{nc: nc, id: nuid.Next(), begun: time.Now()} }
 
 // add sends a member. With a reply subject the server answers, with nothing in it, when the member is staged.
 func (b *batch) add(msg *nats.Msg) error {

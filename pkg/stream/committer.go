@@ -22,7 +22,7 @@ const (
 	// senders of 4 KB (bench commit): 1.3 to 1.5 times the rate that 64 gave; with 20 KB the bytes decide.
 	goodFlight = 128
 	// gatherMost: after a batch, its senders' next mails are about to come. The next flight waits for as many, for as
-	// long as the batch took and gatherMost at most. Measured with 64 senders (bench accept, 20 KB): three times the
+	// long as the batch took, from its first mail sent ahead, and gatherMost at most. Measured with 64 senders (bench accept, 20 KB): three times the
 	// mails in a batch and a fifth less processor time for each than with a quarter of that wait. A low load is not
 	// delayed, since flights below breakEven are not waited for.
 	gatherMost = 20 * time.Millisecond
@@ -31,7 +31,8 @@ const (
 )
 
 // committer writes the mails of one shard. Mails that arrive while a flight is on its way make up the next one:
-// batches grow with the load, and a committer that has little to do adds no delay.
+// batches grow with the load, and a committer that has little to do adds no delay. What fills up meanwhile is sent ahead,
+// so that the log has read and staged most of a batch when its commit comes.
 type committer struct {
 	publisher *Publisher
 	shard     *shard
@@ -40,8 +41,10 @@ type committer struct {
 
 	mu     sync.Mutex
 	queue  []*item
-	bytes  int // in queue
-	aloft  int // flights
+	bytes  int    // in queue
+	open   *batch // the next flight's, when some of it was sent ahead
+	ahead  int    // how many of queue those are
+	aloft  int    // flights
 	landed landing
 	calm   chan struct{} // closed when nothing is in queue or aloft; nil unless somebody asked for that
 }
@@ -65,8 +68,10 @@ type item struct {
 	mu        sync.Mutex
 	decided   bool // done has, or had, the result
 	abandoned bool
-	unsure    bool  // an attempt was sent and not answered
-	last      error // why it is not stored yet
+	batch     *batch // the last one that it was sent in
+	awaited   bool   // an attempt was sent, and how it ends is not known yet
+	unsure    bool   // an attempt was sent and not answered
+	last      error  // why it is not stored yet
 }
 
 func (it *item) msgID() string { return copyID(it.id, it.copy) }
@@ -94,8 +99,8 @@ func (c *committer) signal() {
 // run commits until ctx ends; what was still queued then was never sent.
 func (c *committer) run(ctx context.Context) {
 	var flights sync.WaitGroup
-	for flight := c.next(ctx); flight != nil; flight = c.next(ctx) {
-		flights.Go(func() { c.fly(ctx, flight) })
+	for flight, open := c.next(ctx); flight != nil; flight, open = c.next(ctx) {
+		flights.Go(func() { c.fly(ctx, flight, open) })
 	}
 	flights.Wait()
 	for _, it := range c.drain() {
@@ -104,11 +109,14 @@ func (c *committer) run(ctx context.Context) {
 }
 
 // next waits for the next flight; nil when ctx ended.
-func (c *committer) next(ctx context.Context) []*item {
+func (c *committer) next(ctx context.Context) (flight []*item, open *batch) {
 	for {
-		flight, patience := c.depart()
+		flight, open, patience := c.depart()
 		if len(flight) > 0 {
-			return flight
+			return flight, open
+		}
+		if c.sendAhead() {
+			continue
 		}
 		var timeout <-chan time.Time
 		if patience > 0 {
@@ -116,24 +124,74 @@ func (c *committer) next(ctx context.Context) []*item {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return nil, nil
 		case <-timeout:
 		case <-c.wake:
 		}
 	}
 }
 
-// depart takes a flight from the queue if one may leave now, or says how long to wait for more mails; 0: until
-// something happens.
-func (c *committer) depart() (flight []*item, patience time.Duration) {
+// depart takes a flight from the queue if one may leave now, with the batch in which some of it was sent ahead, or says
+// how long to wait for more mails; 0: until something happens.
+func (c *committer) depart() (flight []*item, open *batch, patience time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ready, patience := c.ready()
 	if !ready {
-		return nil, patience
+		return nil, nil, patience
 	}
 	c.aloft++
-	return c.take(), 0
+	flight, open = c.take(), c.open
+	c.open, c.ahead = nil, 0
+	return flight, open, 0
+}
+
+// sendAhead sends what waits for the next flight, once it is a batch, as members of it; all but the newest mail, which can
+// carry the commit. It says whether it sent something. Measured with 64 senders (bench accept, 20 KB): 1.2 to 1.4 times
+// the rate, a fifth less processor time for each mail.
+func (c *committer) sendAhead() bool {
+	b, mails := c.due()
+	for _, it := range mails {
+		if err := it.join(b, c.shard.number); err != nil {
+			c.mu.Lock()
+			if c.open == b { // it goes on without that batch, which will never be committed
+				c.open, c.ahead = nil, 0
+			}
+			c.mu.Unlock()
+			return false
+		}
+	}
+	return len(mails) > 0
+}
+
+// due is what may be sent ahead now, and the batch to send it in.
+func (c *committer) due() (*batch, []*item) {
+	if !c.shard.grouped() || c.publisher.link.downFor() > 0 {
+		return nil, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := c.fitting() - 1
+	if n-c.ahead < breakEven || c.aloft >= singleFlights {
+		return nil, nil
+	}
+	if c.open == nil {
+		c.open = newBatch(c.publisher.nc)
+	}
+	mails := c.queue[c.ahead:n:n]
+	c.ahead = n
+	return c.open, mails
+}
+
+// join sends the mail as a member of the batch if its Publish still waits.
+func (it *item) join(b *batch, shard int) error {
+	it.mu.Lock()
+	defer it.mu.Unlock()
+	if it.abandoned || it.decided {
+		return nil
+	}
+	it.batch, it.awaited = b, true
+	return b.add(it.message(HeadSubject(shard)))
 }
 
 func (c *committer) ready() (ok bool, patience time.Duration) {
@@ -156,15 +214,21 @@ func (c *committer) filled() bool {
 	return len(c.queue) >= goodFlight || c.bytes >= maxBatchBytes/2
 }
 
+// fitting is how many of the queue fit into one batch.
+func (c *committer) fitting() (n int) {
+	for bytes := 0; n < len(c.queue) && n < maxBatchMessages; n++ {
+		if bytes += c.queue[n].size; n > 0 && bytes > maxBatchBytes {
+			break
+		}
+	}
+	return n
+}
+
 // take cuts what fits into one batch from the queue.
 func (c *committer) take() []*item {
-	n, bytes := 0, 0
-	for n < len(c.queue) && n < maxBatchMessages && (n == 0 || bytes+c.queue[n].size <= maxBatchBytes) {
-		bytes += c.queue[n].size
-		n++
-	}
+	n := c.fitting()
 	flight := c.queue[:n:n]
-	c.queue, c.bytes = c.queue[n:], c.bytes-bytes
+	c.queue, c.bytes = c.queue[n:], c.bytes-size(flight)
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}
@@ -177,13 +241,17 @@ func (c *committer) drain() []*item {
 	defer c.mu.Unlock()
 	rest := c.queue
 	c.queue, c.bytes = nil, 0
+	c.open, c.ahead = nil, 0 // never committed, so none of them is stored by it
 	return rest
 }
 
 // fly commits a flight and remembers how it went.
-func (c *committer) fly(ctx context.Context, flight []*item) {
+func (c *committer) fly(ctx context.Context, flight []*item, open *batch) {
 	mails, start := len(flight), time.Now()
-	c.commit(ctx, flight)
+	if open != nil {
+		start = open.begun
+	}
+	c.commit(ctx, flight, open)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.aloft--
@@ -234,7 +302,7 @@ func (it *item) abandon() (unsure bool, last error) {
 	it.mu.Lock()
 	defer it.mu.Unlock()
 	it.abandoned = true
-	return it.unsure, it.last
+	return it.unsure || it.awaited, it.last
 }
 
 // message builds the stream message of a mail that fits into one.

@@ -17,7 +17,7 @@ func waiting(c *committer, mails, bytes int) {
 // departs checks how many mails leave now.
 func departs(t *testing.T, c *committer, want int, when string) {
 	t.Helper()
-	if flight, _ := c.depart(); len(flight) != want {
+	if flight, _, _ := c.depart(); len(flight) != want {
 		t.Errorf("%s: a flight of %d mails left, want %d", when, len(flight), want)
 	}
 }
@@ -64,7 +64,7 @@ func TestGathering(t *testing.T) {
 	c := standIn(t, 1).shards[0].queue
 	c.landed = landing{until: time.Now().Add(time.Hour), mails: 20}
 	waiting(c, 19, 1000)
-	if flight, patience := c.depart(); flight != nil || patience < time.Minute {
+	if flight, _, patience := c.depart(); flight != nil || patience < time.Minute {
 		t.Errorf("a flight of %d mails left, or waits for %v only", len(flight), patience)
 	}
 	waiting(c, 1, 1000)
@@ -86,13 +86,13 @@ func TestLetPass(t *testing.T) {
 		t.Errorf("nobody waits, and it waited for %v", took)
 	}
 	waiting(c, 1, 1000)
-	flight, _ := c.depart()
+	flight, _, _ := c.depart()
 	if took := waitFor(); took < letPassMost || took > 10*letPassMost {
 		t.Errorf("a mail never arrives, and it waited for %v, want %v", took, letPassMost)
 	}
 	calm := c.calm      // left by who gave up waiting
 	flight[0].abandon() // then the flight lands without being sent
-	c.fly(t.Context(), flight)
+	c.fly(t.Context(), flight, nil)
 	select {
 	case <-calm:
 	default:

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -17,8 +18,9 @@ const (
 	tooLargeLimit = 2
 )
 
-// commit publishes a flight until each of its mails is decided or given up by its Publish.
-func (c *committer) commit(ctx context.Context, flight []*item) {
+// commit publishes a flight until each of its mails is decided or given up by its Publish. Its first attempt goes on with
+// the open batch, if some was sent ahead.
+func (c *committer) commit(ctx context.Context, flight []*item, open *batch) {
 	single, tooLarge := false, 0
 	for wait := firstPause; ; wait = min(2*wait, longPause) {
 		flight = c.remaining(flight)
@@ -30,9 +32,11 @@ func (c *committer) commit(ctx context.Context, flight []*item) {
 			return
 		}
 		var pause bool
-		if len(flight) >= breakEven && !single && c.shard.grouped() {
-			a, sent := c.sendBatch(ctx, flight)
-			if !sent { // all of them gave up just now, which says nothing about the shard
+		if open != nil || len(flight) >= breakEven && !single && c.shard.grouped() {
+			b := cmp.Or(open, newBatch(c.publisher.nc))
+			open = nil
+			a, sent := c.sendBatch(ctx, b, flight)
+			if !sent { // those who could carry the commit gave up just now, which says nothing about the shard
 				continue
 			}
 			if pause = c.settle(flight, a); classify(a) == wrong {
@@ -82,15 +86,14 @@ func giveUp(flight []*item) {
 	}
 }
 
-// sendBatch publishes the flight as one atomic batch and waits for its one answer. Nothing is sent when no Publish
-// waits any more.
-func (c *committer) sendBatch(ctx context.Context, flight []*item) (a answer, sent bool) {
+// sendBatch publishes the flight as one atomic batch, or the rest of it when some was sent ahead, and waits for its one
+// answer. Nothing is sent when no Publish of that rest waits any more.
+func (c *committer) sendBatch(ctx context.Context, b *batch, flight []*item) (a answer, sent bool) {
 	p := c.publisher
 	p.metrics.batchSize.Observe(float64(len(flight)))
 	lost := p.link.disconnected()
 	t := p.replies.open(1)
 	defer t.close()
-	b := newBatch(p.nc)
 	sent, err := c.sendMembers(b, flight, t.subject(0))
 	if err != nil {
 		// The commit was not sent, so the batch is not in the log; saying unsure costs nothing.
@@ -106,14 +109,14 @@ func (c *committer) sendBatch(ctx context.Context, flight []*item) (a answer, se
 	return a, true
 }
 
-// sendMembers sends the mails whose Publish still waits, if there is one. None can give up meanwhile: the bytes of one that did are
+// sendMembers sends the mails that are not in the batch yet and whose Publish still waits, if there is one. None can give up meanwhile: the bytes of one that did are
 // another mail's by now.
 func (c *committer) sendMembers(b *batch, flight []*item, reply string) (sent bool, err error) {
 	live := make([]*item, 0, len(flight))
 	for _, it := range flight {
 		it.mu.Lock()
 		defer it.mu.Unlock()
-		if !it.abandoned {
+		if !it.abandoned && it.batch != b {
 			live = append(live, it)
 		}
 	}
@@ -121,6 +124,9 @@ func (c *committer) sendMembers(b *batch, flight []*item, reply string) (sent bo
 		return false, nil
 	}
 	last := len(live) - 1
+	for _, it := range live {
+		it.batch, it.awaited = b, true
+	}
 	for _, it := range live[:last] {
 		if err := b.add(it.message(HeadSubject(c.shard.number))); err != nil {
 			return true, err
@@ -148,6 +154,7 @@ func (c *committer) sendSingly(ctx context.Context, flight []*item) (pause bool)
 		msg := it.message(HeadSubject(c.shard.number))
 		msg.Reply = t.subject(i)
 		err := p.nc.PublishMsg(msg)
+		it.awaited = err == nil
 		it.mu.Unlock()
 		if err != nil {
 			pause = c.settle([]*item{it}, answer{lost: fmt.Errorf("%w: %w", errDisconnected, err)}) || pause

@@ -184,17 +184,9 @@ func flyTogether(t *testing.T, p *Publisher, mails int, short bool) []error {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
-	flight := make([]*item, mails)
-	for i := range flight {
-		m := newMail(t, 100)
-		it, err := newItem(mailID(m), m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		flight[i] = it
-	}
+	flight := newItems(t, mails)
 	committed := make(chan struct{})
-	go func() { c.commit(t.Context(), slices.Clone(flight)); close(committed) }()
+	go func() { c.commit(t.Context(), slices.Clone(flight), nil); close(committed) }()
 	errs := make([]error, mails)
 	for i, it := range flight {
 		select {
@@ -205,6 +197,19 @@ func flyTogether(t *testing.T, p *Publisher, mails int, short bool) []error {
 	}
 	<-committed // an abandoned flight must end
 	return errs
+}
+
+func newItems(t *testing.T, n int) []*item {
+	t.Helper()
+	items := make([]*item, n)
+	for i := range items {
+		m := newMail(t, 100)
+		var err error
+		if items[i], err = newItem(mailID(m), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return items
 }
 
 func (f *fakeLog) compare(t *testing.T, sends []string, mails int, forever bool) {
@@ -237,7 +242,7 @@ func TestAbandonedMailIsNotSent(t *testing.T) {
 		want int // attempts
 	}{
 		"batch": {func(c *committer, flight []*item) {
-			a, _ := c.sendBatch(t.Context(), flight)
+			a, _ := c.sendBatch(t.Context(), newBatch(c.publisher.nc), flight)
 			c.settle(flight, a)
 		}, 1},
 		"singly": {func(c *committer, flight []*item) { c.sendSingly(t.Context(), flight) }, 19},
@@ -249,14 +254,7 @@ func TestAbandonedMailIsNotSent(t *testing.T) {
 					script = ackBatch
 				}
 				f, p := startFakeLog(t, script)
-				flight := make([]*item, 20)
-				for i := range flight {
-					m := newMail(t, 100)
-					var err error
-					if flight[i], err = newItem(mailID(m), m); err != nil {
-						t.Fatal(err)
-					}
-				}
+				flight := newItems(t, 20)
 				flight[gone].abandon()
 				tt.send(testShard(p).queue, flight)
 				f.mu.Lock()

@@ -38,7 +38,7 @@ func (c *committer) settleSingle(it *item, a answer) (pause bool) {
 func (it *item) later(result outcome, reason error) {
 	it.mu.Lock()
 	defer it.mu.Unlock()
-	it.last = reason
+	it.last, it.awaited = reason, false
 	switch result {
 	case doubled:
 		it.copy++

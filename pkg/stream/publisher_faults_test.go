@@ -268,22 +268,14 @@ func silentShard(t *testing.T, missing bool) {
 	silent, other := testShard(p), testShard(p)
 	other.number = 1
 	p.shards = []*shard{silent, other}
-	var flight []*item
-	for range 3 {
-		m := newMail(t, 10)
-		it, err := newItem(mailID(m), m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		flight = append(flight, it)
-	}
+	flight := newItems(t, 3)
 	silent.queue.enqueue(flight[1:]...)
 	if missing {
 		silent.gone()
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	silent.queue.commit(ctx, slices.Clone(flight[:1]))
+	silent.queue.commit(ctx, slices.Clone(flight[:1]), nil)
 	if missing {
 		moved := other.queue.drain()
 		if i := slices.Index(moved, flight[0]); len(moved) != 3 || i < 0 || moved[i].copy != 2 {
