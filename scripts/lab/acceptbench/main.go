@@ -84,7 +84,7 @@ func run(c config) (err error) {
 			}
 			l, err := measureSluice(ctx, c, f, size)
 			if err != nil {
-				return err
+				return fmt.Errorf("%w\nthe ingress has logged:\n%s", err, f.Ingresses[0].Log())
 			}
 			sinks, sluices = append(sinks, s), append(sluices, l)
 		}

@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore/mysql/mysqltest"
@@ -127,11 +130,28 @@ func (f *Fleet) Start(ctx context.Context) error {
 			return err
 		}
 	}
+	ctx, stop := f.whileAllRun(ctx)
+	defer stop()
 	if err := f.Ready(ctx); err != nil {
 		return err
 	}
 	f.knowLog(ctx)
 	return nil
+}
+
+// whileAllRun gives a context that ends when one of the processes does, and says so.
+func (f *Fleet) whileAllRun(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	for _, p := range f.Processes() {
+		go func() {
+			select {
+			case <-p.Done():
+				cancel(fmt.Errorf("%s has ended:\n%s", p.Name, tail(p.Log())))
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx, func() { cancel(nil) }
 }
 
 // knowLog waits until every ingress takes mail. They are ready before that, since a fault that all share must reach
@@ -173,7 +193,7 @@ func (p *Process) Ready(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%s does not become ready (%s): %w\n%s", p.Name, why, ctx.Err(), tail(p.Log()))
+			return fmt.Errorf("%s does not become ready (%s): %w\n%s", p.Name, why, context.Cause(ctx), tail(p.Log()))
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -237,14 +257,23 @@ func (f *Fleet) Command(ctx context.Context, env []string, name string, args ...
 
 func tail(log string) string { return log[max(0, len(log)-3000):] }
 
-// freeAddr is a loopback address nobody listens on. The process that gets it keeps it over restarts.
+// lastPort is where freeAddr goes on looking. Two test runs beside each other begin at different ports.
+var lastPort atomic.Uint32
+
+func init() { lastPort.Store(rand.Uint32()) }
+
+// freeAddr is a loopback address that nobody listens on and no other call returns soon. Whoever gets it may listen on it
+// much later, and again after restarts; so it is none of the ports that Linux gives to connections (32768 and up).
 func freeAddr() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "127.0.0.1:0" // what is wrong will be said by the one who listens on it
+	const lowest, ports = 20_000, 10_000
+	for range ports {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(lowest+lastPort.Add(1)%ports)))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return "127.0.0.1:0" // what is wrong will be said by the one who listens on it
 }
 
 // natsConfig copies the committed server configuration with our ports and without its accounts.
