@@ -22,9 +22,9 @@ const (
 	// senders of 4 KB (bench commit): 1.3 to 1.5 times the rate that 64 gave; with 20 KB the bytes decide.
 	goodFlight = 128
 	// gatherMost: after a batch, its senders' next mails are about to come. The next flight waits for as many, for as
-	// long as the batch took, from its first mail sent ahead, and gatherMost at most. Measured with 64 senders (bench accept, 20 KB): three times the
-	// mails in a batch and a fifth less processor time for each than with a quarter of that wait. A low load is not
-	// delayed, since flights below breakEven are not waited for.
+	// long as the batch took, from its first mail sent ahead, and gatherMost at most. Measured with 64 senders (bench
+	// accept, 20 KB): three times the mails in a batch and a fifth less processor time for each than with a quarter of
+	// that wait. A low load is not delayed, since flights below breakEven are not waited for.
 	gatherMost = 20 * time.Millisecond
 	// letPassMost: under a load that never pauses, large mail has its turn, too.
 	letPassMost = 100 * time.Millisecond

@@ -109,8 +109,8 @@ func (c *committer) sendBatch(ctx context.Context, b *batch, flight []*item) (a 
 	return a, true
 }
 
-// sendMembers sends the mails that are not in the batch yet and whose Publish still waits, if there is one. None can give up meanwhile: the bytes of one that did are
-// another mail's by now.
+// sendMembers sends the mails that are not in the batch yet and whose Publish still waits, if there is one. None can
+// give up meanwhile: the bytes of one that did are another mail's by now.
 func (c *committer) sendMembers(b *batch, flight []*item, reply string) (sent bool, err error) {
 	live := make([]*item, 0, len(flight))
 	for _, it := range flight {
