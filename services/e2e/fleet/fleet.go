@@ -42,7 +42,7 @@ func New(dir string, binaries Binaries, ingresses int, extra ...string) (*Fleet,
 	f.Storer = f.service("storer", nil, append([]string{"MYSQL_DSN=" + f.DSN()}, extra...))
 	f.Warmer = f.service("cachewarmer", nil, append([]string{"MEMCACHED_ADDRS=" + f.Memcached.Addrs["client"]}, extra...))
 	for i := range ingresses {
-		smtp := freeAddr()
+		smtp := FreeAddr()
 		env := append([]string{"INGRESS_ADDR=" + smtp, "INGRESS_DOMAINS=*", "INGRESS_DRAIN_DELAY=0s",
 			"INGRESS_SPOOL_DIR=" + dir, fmt.Sprintf("INGRESS_HOSTNAME=mx%d.example.com", i)}, extra...)
 		f.Ingresses = append(f.Ingresses, f.service("ingress", map[string]string{"smtp": smtp}, env))
@@ -58,7 +58,7 @@ func (f *Fleet) servers() error {
 	if err != nil {
 		return err
 	}
-	client, monitor, cache := freeAddr(), freeAddr(), freeAddr()
+	client, monitor, cache := FreeAddr(), FreeAddr(), FreeAddr()
 	conf := filepath.Join(f.Dir, "nats.conf")
 	if err := natsConfig(conf, filepath.Join(root, "deploy/nats/nats-server.conf"), client, monitor); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (f *Fleet) servers() error {
 }
 
 func (f *Fleet) service(name string, addrs map[string]string, env []string) *Process {
-	admin := freeAddr()
+	admin := FreeAddr()
 	if addrs == nil {
 		addrs = make(map[string]string)
 	}
@@ -257,14 +257,14 @@ func (f *Fleet) Command(ctx context.Context, env []string, name string, args ...
 
 func tail(log string) string { return log[max(0, len(log)-3000):] }
 
-// lastPort is where freeAddr goes on looking. Two test runs beside each other begin at different ports.
+// lastPort is where FreeAddr goes on looking. Two test runs beside each other begin at different ports.
 var lastPort atomic.Uint32
 
 func init() { lastPort.Store(rand.Uint32()) }
 
-// freeAddr is a loopback address that nobody listens on and no other call returns soon. Whoever gets it may listen on it
+// FreeAddr is a loopback address that nobody listens on and no other call returns soon. Whoever gets it may listen on it
 // much later, and again after restarts; so it is none of the ports that Linux gives to connections (32768 and up).
-func freeAddr() string {
+func FreeAddr() string {
 	const lowest, ports = 20_000, 10_000
 	for range ports {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(lowest+lastPort.Add(1)%ports)))
@@ -287,7 +287,7 @@ func natsConfig(file, committed, client, monitor string) error {
 
 // NewAllinone makes an allinone with its data in dir; it is not started.
 func NewAllinone(binaries Binaries, dir string, extra ...string) *Process {
-	smtp, admin := freeAddr(), freeAddr()
+	smtp, admin := FreeAddr(), FreeAddr()
 	env := append([]string{"SLUICE_DATA=" + dir, "INGRESS_ADDR=" + smtp, "ADMIN_ADDR=" + admin, "STREAM_MAX_BYTES=4GiB", "LOG_FORMAT=text"}, extra...)
 	return &Process{Name: "allinone", path: binaries.Path("allinone"), env: env, log: dir + ".log",
 		Addrs: map[string]string{"smtp": smtp, "admin": admin}}

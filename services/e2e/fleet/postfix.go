@@ -15,7 +15,7 @@ func NewSink(dir string) (*Process, error) {
 	if path == "" {
 		return nil, fmt.Errorf("needs smtp-sink (apt-get install postfix)")
 	}
-	addr := freeAddr()
+	addr := FreeAddr()
 	args := []string{"-c", addr, "1024"}
 	if os.Getuid() == 0 {
 		args = append([]string{"-u", "nobody"}, args...) // it refuses to run as root

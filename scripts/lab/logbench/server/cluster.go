@@ -6,10 +6,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/sluice-mail/sluice/services/e2e/fleet"
 )
 
 // Cluster is some servers that know each other. Each keeps its name, its addresses and its store over restarts.
@@ -22,30 +23,19 @@ type Cluster struct {
 // cluster, just a server.
 func StartCluster(ctx context.Context, o Options, n int) (*Cluster, error) {
 	c := &Cluster{options: make([]Options, n), servers: make([]*Server, n)}
-	ports := make([]int, 3*n)
-	for i := range ports {
-		for { // the kernel may hand out a port again that nobody listens on yet
-			port, err := freePort()
-			if err != nil {
-				return nil, err
-			}
-			if !slices.Contains(ports, port) {
-				ports[i] = port
-				break
-			}
-		}
-	}
 	var routes []string
-	for i := range n {
-		routes = append(routes, fmt.Sprintf("%q", fmt.Sprintf("nats://127.0.0.1:%d", ports[3*i])))
+	peers := make([]string, n)
+	for i := range peers {
+		peers[i] = fleet.FreeAddr()
+		routes = append(routes, fmt.Sprintf("%q", "nats://"+peers[i]))
 	}
 	for i := range n {
 		m := o
 		m.Store = filepath.Join(o.Store, c.Name(i))
-		m.URL, m.Monitor = fmt.Sprintf("nats://127.0.0.1:%d", ports[3*i+1]), fmt.Sprintf("http://127.0.0.1:%d", ports[3*i+2])
+		m.URL, m.Monitor = "nats://"+fleet.FreeAddr(), "http://"+fleet.FreeAddr()
 		if n > 1 {
-			m.cluster = fmt.Sprintf("server_name: %s\ncluster { name: lab, listen: \"127.0.0.1:%d\", routes: [%s] }\n",
-				c.Name(i), ports[3*i], strings.Join(routes, ", "))
+			m.cluster = fmt.Sprintf("server_name: %s\ncluster { name: lab, listen: %q, routes: [%s] }\n",
+				c.Name(i), peers[i], strings.Join(routes, ", "))
 		}
 		c.options[i] = m
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/sluice-mail/sluice/services/e2e/fleet"
 )
 
 // Build builds nats-server into dir and returns its path.
@@ -63,11 +64,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		scheme string
 	}{{&s.URL, "nats"}, {&s.Monitor, "http"}} {
 		if *where.url == "" {
-			port, err := freePort()
-			if err != nil {
-				return nil, err
-			}
-			*where.url = fmt.Sprintf("%s://127.0.0.1:%d", where.scheme, port)
+			*where.url = where.scheme + "://" + fleet.FreeAddr()
 		}
 	}
 	interval := `"2m"`
@@ -163,13 +160,4 @@ func (s *Server) Version() string {
 	var v struct{ Version string }
 	_ = json.NewDecoder(resp.Body).Decode(&v)
 	return v.Version
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("looking for a free port: %w", err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }
