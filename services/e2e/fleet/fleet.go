@@ -257,17 +257,18 @@ func (f *Fleet) Command(ctx context.Context, env []string, name string, args ...
 
 func tail(log string) string { return log[max(0, len(log)-3000):] }
 
-// lastPort is where FreeAddr goes on looking. Two test runs beside each other begin at different ports.
-var lastPort atomic.Uint32
-
-func init() { lastPort.Store(rand.Uint32()) }
+// Where FreeAddr begins to look, so that two test runs beside each other differ, and how far it has come.
+var (
+	firstPort = rand.Uint32N(1 << 16)
+	tried     atomic.Uint32
+)
 
 // FreeAddr is a loopback address that nobody listens on and no other call returns soon. Whoever gets it may listen on it
 // much later, and again after restarts; so it is none of the ports that Linux gives to connections (32768 and up).
 func FreeAddr() string {
 	const lowest, ports = 20_000, 10_000
 	for range ports {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(lowest+lastPort.Add(1)%ports)))
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(lowest+(firstPort+tried.Add(1))%ports)))
 		if l, err := net.Listen("tcp", addr); err == nil {
 			_ = l.Close()
 			return addr
