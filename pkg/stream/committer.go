@@ -96,7 +96,7 @@ func (c *committer) signal() {
 	}
 }
 
-// run commits until ctx ends; what was still queued then was never sent.
+// run commits until ctx ends; what was still queued then was never sent, or in a batch that is never committed.
 func (c *committer) run(ctx context.Context) {
 	var flights sync.WaitGroup
 	for flight, open := c.next(ctx); flight != nil; flight, open = c.next(ctx) {
