@@ -140,6 +140,7 @@ func TestIngressStaysThin(t *testing.T) {
 		"github.com/go-sql-driver/mysql", "modernc.org/sqlite", "github.com/pressly/goose",
 		"github.com/bradfitz/gomemcache", "github.com/nats-io/nats-server",
 		root + "pkg/mailstore", root + "pkg/mailcache", root + "pkg/mailparse", root + "pkg/natsd",
+		root + "pkg/stream/consume", root + "pkg/stream/retain", root + "pkg/stream/dead",
 	}
 	linksEngine := false
 	for _, p := range goList(t, ".", "./ingress/...") {

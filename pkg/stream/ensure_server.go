@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,7 +16,7 @@ const minServer = "2.15.1"
 func checkServer(nc *nats.Conn) error {
 	have := nc.ConnectedServerVersion()
 	if have == "" {
-		return fmt.Errorf("ensuring the log's streams: %w: not connected to it", ErrUnavailable)
+		return errors.New("ensuring the log's streams: the log is unavailable: not connected to it")
 	}
 	if older(have, minServer) {
 		return fmt.Errorf("the NATS server at %s is version %s; Sluice needs %s or newer", redact(nc.ConnectedUrl()), have, minServer)

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -36,49 +40,44 @@ type Message struct {
 	// Trace is the W3C traceparent of the SMTP transaction, empty when not traced.
 	Trace string
 
-	log partSource
+	header nats.Header
+	log    record.Source
 }
 
 // understood are the bits of Envelope.requires this version knows what to do with.
 const understood = uint64(mailv1.Require_REQUIRE_PARTS)
 
 var (
-	errUnreadable = errors.New("the envelope cannot be read")
-	errTooNew     = errors.New("the mail requires a newer version of this program")
+	// ErrDamaged: the log does not hold what the envelope says: parts are missing or mixed up, or size or SHA-256
+	// are wrong. The mail is a dead letter.
+	ErrDamaged = errors.New("the mail is damaged in the log")
+	// ErrUnreadable: what the log holds is not a mail; it is a dead letter.
+	ErrUnreadable = errors.New("the envelope cannot be read")
+	// ErrTooNew: this program is too old for the mail and must not touch it.
+	ErrTooNew = errors.New("the mail requires a newer version of this program")
 )
 
-// record is one message of a stream, whichever way it was read.
-type record struct {
-	stream   string
-	subject  string
-	sequence uint64
-	time     time.Time
-	header   nats.Header
-	data     []byte
-}
-
-// decode makes a Message of a head. errUnreadable means a dead letter; errTooNew means that this program is
-// too old and must not touch the mail.
-func decode(r record, log partSource) (*Message, error) {
-	env, raw, err := DecodeEnvelope(r.header.Get(EnvelopeHeader))
+// Decode makes a Message of a head: ErrUnreadable, ErrTooNew.
+func Decode(r record.Record, log record.Source) (*Message, error) {
+	env, raw, err := DecodeEnvelope(r.Header.Get(EnvelopeHeader))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errUnreadable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
 	if unknown := env.GetRequires() &^ understood; unknown != 0 {
-		return nil, fmt.Errorf("%w (unknown bits %#x in requires)", errTooNew, unknown)
+		return nil, fmt.Errorf("%w (unknown bits %#x in requires)", ErrTooNew, unknown)
 	}
 	id, err := envelopeID(env)
 	if err != nil {
 		return nil, err
 	}
-	shard, _ := Shard(r.stream)
+	shard, _ := Shard(r.Stream)
 	m := &Message{
 		ID: id, Envelope: env, EnvelopeBytes: raw,
-		Stream: r.stream, Shard: shard, Sequence: r.sequence, Time: r.time,
-		Trace: r.header.Get(TraceHeader), log: log,
+		Stream: r.Stream, Shard: shard, Sequence: r.Sequence, Time: r.Time,
+		Trace: r.Header.Get(TraceHeader), header: r.Header, log: log,
 	}
 	if env.GetParts() == 0 {
-		m.Raw = r.data
+		m.Raw = r.Data
 		if m.Raw == nil {
 			m.Raw = []byte{}
 		}
@@ -86,10 +85,59 @@ func decode(r record, log partSource) (*Message, error) {
 	return m, nil
 }
 
+// Unreadable makes a Message of what Decode cannot read: it has a place and its bytes, but neither id nor envelope.
+func Unreadable(r record.Record, log record.Source) *Message {
+	shard, _ := Shard(r.Stream)
+	return &Message{Stream: r.Stream, Shard: shard, Sequence: r.Sequence, Time: r.Time, Raw: r.Data, header: r.Header, log: log}
+}
+
+// Key names the mail for people: its id in text, or what else the log knows it by when its envelope cannot be read.
+func (m *Message) Key() string {
+	if m.Envelope != nil {
+		return m.ID.String()
+	}
+	if id := m.header.Get(IDHeader); id != "" {
+		return id
+	}
+	return m.Stream + "-" + strconv.FormatUint(m.Sequence, 10)
+}
+
+// Head is the message that carries this mail (of a large one: its head) to another subject, without the headers of its
+// way through the log.
+func (m *Message) Head(subject string) *nats.Msg {
+	head := &nats.Msg{Subject: subject, Header: ownHeaders(m.header)}
+	if m.Envelope.GetParts() == 0 {
+		head.Data = m.Raw
+	}
+	return head
+}
+
+// Part reads part i (from 0) of a large mail and addresses it to another subject. ErrDamaged: the log does not have it.
+func (m *Message) Part(ctx context.Context, i uint32, subject string) (*nats.Msg, error) {
+	r, err := m.log.Sequence(ctx, m.Stream, m.partSequence(i))
+	switch {
+	case errors.Is(err, record.ErrNotFound) || err == nil && !m.ownsPart(r):
+		return nil, fmt.Errorf("%w: part %d is missing", ErrDamaged, i+1)
+	case err != nil:
+		return nil, fmt.Errorf("reading part %d: %w", i+1, err)
+	}
+	return &nats.Msg{Subject: subject, Header: ownHeaders(r.Header), Data: r.Data}, nil
+}
+
+// ownHeaders are the headers that belong to the mail, without those of its way through the log.
+func ownHeaders(h nats.Header) nats.Header {
+	own := maps.Clone(h)
+	maps.DeleteFunc(own, func(name string, _ []string) bool { return strings.HasPrefix(name, "Nats-") || name == "Status" })
+	if own == nil {
+		own = nats.Header{}
+	}
+	return own
+}
+
 func envelopeID(env *mailv1.Envelope) (ulid.ULID, error) {
 	var id ulid.ULID
 	if len(env.GetId()) != len(id) {
-		return id, fmt.Errorf("%w: its id has %d bytes instead of %d", errUnreadable, len(env.GetId()), len(id))
+		return id, fmt.Errorf("%w: its id has %d bytes instead of %d", ErrUnreadable, len(env.GetId()), len(id))
 	}
 	copy(id[:], env.GetId())
 	return id, nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -29,7 +30,7 @@ type partReader struct {
 }
 
 type partAnswer struct {
-	record record
+	record record.Record
 	err    error
 }
 
@@ -81,14 +82,14 @@ func (p *partReader) ask(i uint32) {
 	p.flight[i%readAhead] = c
 	seq := p.mail.partSequence(i)
 	go func() {
-		r, err := p.mail.log.sequence(p.ctx, p.mail.Stream, seq)
+		r, err := p.mail.log.Sequence(p.ctx, p.mail.Stream, seq)
 		c <- partAnswer{r, err}
 	}()
 }
 
 func (p *partReader) check(i uint32, a partAnswer) ([]byte, error) {
 	n, seq := p.mail.Envelope.GetParts(), p.mail.partSequence(i)
-	if errors.Is(a.err, errNotFound) {
+	if errors.Is(a.err, record.ErrNotFound) {
 		return nil, fmt.Errorf("%w: part %d of %d (sequence %d of %s) is missing", ErrDamaged, i+1, n, seq, p.mail.Stream)
 	}
 	if a.err != nil {
@@ -97,7 +98,7 @@ func (p *partReader) check(i uint32, a partAnswer) ([]byte, error) {
 	if !p.mail.ownsPart(a.record) {
 		return nil, fmt.Errorf("%w: sequence %d of %s is not part %d of %d of this mail", ErrDamaged, seq, p.mail.Stream, i+1, n)
 	}
-	return a.record.data, nil
+	return a.record.Data, nil
 }
 
 // partSequence is where part i (from 0) of a large mail stands: the parts are just before the head.
@@ -106,15 +107,15 @@ func (m *Message) partSequence(i uint32) uint64 {
 }
 
 // ownsPart says whether a record can be a part of this mail. The order of the parts is proven by the SHA-256.
-func (m *Message) ownsPart(r record) bool {
+func (m *Message) ownsPart(r record.Record) bool {
 	want := PartSubject(m.Shard)
 	if m.Stream == DeadStream {
 		want = DeadPartSubject
 	}
-	if r.subject != want {
+	if r.Subject != want {
 		return false
 	}
-	id := r.header.Get(IDHeader)
+	id := r.Header.Get(IDHeader)
 	return id == "" || strings.Contains(id, m.ID.String())
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -37,16 +38,16 @@ type Bounds struct {
 // Reader reads the log without consuming it: for audits, searches and estimates.
 type Reader struct {
 	js  jetstream.JetStream
-	log partSource
+	log record.Source
 }
 
 // NewReader reads the log behind nc.
 func NewReader(nc *nats.Conn) *Reader {
-	return &Reader{js: newJetStream(nc), log: partSource{nc}}
+	return &Reader{js: JetStream(nc), log: record.Source{NC: nc}}
 }
 
-// newJetStream is jetstream.New without options, which cannot fail.
-func newJetStream(nc *nats.Conn) jetstream.JetStream {
+// JetStream is jetstream.New without options, which cannot fail.
+func JetStream(nc *nats.Conn) jetstream.JetStream {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		panic("stream: " + err.Error())
@@ -54,8 +55,8 @@ func newJetStream(nc *nats.Conn) jetstream.JetStream {
 	return js
 }
 
-// shardInfos returns the present state of every shard, in order.
-func shardInfos(ctx context.Context, js jetstream.JetStream) ([]*jetstream.StreamInfo, error) {
+// ShardInfos returns the present state of every shard, in order.
+func ShardInfos(ctx context.Context, js jetstream.JetStream) ([]*jetstream.StreamInfo, error) {
 	var all []*jetstream.StreamInfo
 	for shard := range MaxShards {
 		s, err := js.Stream(ctx, StreamName(shard))
@@ -75,7 +76,7 @@ func shardInfos(ctx context.Context, js jetstream.JetStream) ([]*jetstream.Strea
 
 // Snapshot returns what the shards hold now, of mail that the log took at or after since (zero: all).
 func (r *Reader) Snapshot(ctx context.Context, since time.Time) ([]Bounds, error) {
-	infos, err := shardInfos(ctx, r.js)
+	infos, err := ShardInfos(ctx, r.js)
 	if err != nil {
 		return nil, err
 	}
@@ -99,11 +100,11 @@ func (r *Reader) Snapshot(ctx context.Context, since time.Time) ([]Bounds, error
 // SequenceAt is the first sequence with a mail that the log took at or after t; the one after the last when
 // there is none yet.
 func (r *Reader) SequenceAt(ctx context.Context, shard int, t time.Time) (uint64, error) {
-	first, err := r.log.since(ctx, StreamName(shard), HeadSubject(shard), t)
+	first, err := r.log.Since(ctx, StreamName(shard), HeadSubject(shard), t)
 	if err == nil {
-		return first.sequence, nil
+		return first.Sequence, nil
 	}
-	if !errors.Is(err, errNotFound) {
+	if !errors.Is(err, record.ErrNotFound) {
 		return 0, fmt.Errorf("looking for the mail of %s: %w", t.Format(time.RFC3339), err)
 	}
 	s, err := r.js.Stream(ctx, StreamName(shard))
@@ -119,14 +120,14 @@ func (r *Reader) Heads(ctx context.Context, b Bounds, fn func(Head) error) error
 	if b.From > b.To {
 		return nil
 	}
-	w := walk{js: r.js, stream: StreamName(b.Shard), subject: HeadSubject(b.Shard), from: b.From, to: b.To}
-	return w.each(ctx, func(m walked) error { return fn(newHead(m.record)) })
+	w := record.Walk{JS: r.js, Stream: StreamName(b.Shard), Subject: HeadSubject(b.Shard), From: b.From, To: b.To}
+	return w.Each(ctx, func(m record.Walked) error { return fn(newHead(m.Record)) })
 }
 
-func newHead(r record) Head {
-	shard, _ := Shard(r.stream)
-	h := Head{Stream: r.stream, Shard: shard, Sequence: r.sequence, Time: r.time, Retry: r.header.Get(RetryHeader)}
-	env, raw, err := DecodeEnvelope(r.header.Get(EnvelopeHeader))
+func newHead(r record.Record) Head {
+	shard, _ := Shard(r.Stream)
+	h := Head{Stream: r.Stream, Shard: shard, Sequence: r.Sequence, Time: r.Time, Retry: r.Header.Get(RetryHeader)}
+	env, raw, err := DecodeEnvelope(r.Header.Get(EnvelopeHeader))
 	if err == nil {
 		h.ID, err = envelopeID(env)
 	}
@@ -140,14 +141,14 @@ func newHead(r record) Head {
 
 // Message reads one mail by the sequence of its head.
 func (r *Reader) Message(ctx context.Context, shard int, sequence uint64) (*Message, error) {
-	rec, err := r.log.sequence(ctx, StreamName(shard), sequence)
+	rec, err := r.log.Sequence(ctx, StreamName(shard), sequence)
 	if err != nil {
 		return nil, fmt.Errorf("reading sequence %d of %s: %w", sequence, StreamName(shard), err)
 	}
-	if rec.subject != HeadSubject(shard) {
+	if rec.Subject != HeadSubject(shard) {
 		return nil, fmt.Errorf("sequence %d of %s is not the head of a mail", sequence, StreamName(shard))
 	}
-	return decode(rec, r.log)
+	return Decode(rec, r.log)
 }
 
 // SettledUpTo is the sequence up to which a consumer has settled every mail of a shard, 0 when it does not exist.
@@ -166,12 +167,37 @@ func (r *Reader) SettledUpTo(ctx context.Context, shard int, consumer string) (u
 func (r *Reader) pending(ctx context.Context, shard int, from uint64) (uint64, error) {
 	c, err := r.js.CreateConsumer(ctx, StreamName(shard), jetstream.ConsumerConfig{
 		FilterSubject: HeadSubject(shard), DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: walkIdle,
+		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: record.WalkIdle,
 	})
 	if err != nil {
 		return 0, fmt.Errorf("counting the mails of %s: %w", StreamName(shard), err)
 	}
 	info := c.CachedInfo()
-	_ = r.js.DeleteConsumer(ctx, StreamName(shard), info.Name) // else the server does after walkIdle
+	_ = r.js.DeleteConsumer(ctx, StreamName(shard), info.Name) // else the server does after WalkIdle
 	return info.NumPending, nil
+}
+
+// Count asks the log how many mails b has; what arrives between the questions makes it a little low.
+func (r *Reader) Count(ctx context.Context, b Bounds) (uint64, error) {
+	from, err := r.pending(ctx, b.Shard, b.From)
+	if err != nil {
+		return 0, err
+	}
+	after, err := r.pending(ctx, b.Shard, b.To+1)
+	if err != nil {
+		return 0, err
+	}
+	return from - min(after, from), nil
+}
+
+// LastHead is the sequence of the last mail at or before upTo, 0 when there is none.
+func (r *Reader) LastHead(ctx context.Context, shard int, upTo uint64) (uint64, error) {
+	last, err := r.log.LastUpTo(ctx, StreamName(shard), HeadSubject(shard), upTo)
+	if errors.Is(err, record.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("looking for the last mail of %s: %w", StreamName(shard), err)
+	}
+	return last.Sequence, nil
 }

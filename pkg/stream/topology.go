@@ -84,7 +84,8 @@ const (
 )
 
 const (
-	ackWait       = 60 * time.Second
+	// AckWait is how long the log waits for a word about a message it has delivered before it delivers it again.
+	AckWait       = 60 * time.Second
 	maxAckPending = 8192
 )
 
@@ -122,7 +123,7 @@ func ConsumerConfig(name string, shard int) jetstream.ConsumerConfig {
 		FilterSubject: HeadSubject(shard),
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       ackWait,
+		AckWait:       AckWait,
 		MaxDeliver:    -1,
 		MaxAckPending: maxAckPending,
 	}
@@ -162,8 +163,8 @@ const (
 	// RetryHeader counts how often a mail came back from the dead letters. It stays with the mail.
 	RetryHeader = "Mail-Retry"
 
-	// replayConsumer and its name are the consumer of a replay on every shard, and its key in ReplayBucket.
-	replayConsumer = "replay-"
-	// janitorLease is the key in LeaseBucket of whoever runs retention.
-	janitorLease = "janitor"
+	// ReplayConsumer and its name are the consumer of a replay on every shard; the name is its key in ReplayBucket.
+	ReplayConsumer = "replay-"
+	// JanitorLease is the key in LeaseBucket of whoever runs retention.
+	JanitorLease = "janitor"
 )

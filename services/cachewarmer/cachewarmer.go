@@ -12,6 +12,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailcache"
 	"github.com/sluice-mail/sluice/pkg/obs"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 )
 
 // Config is where the cache is.
@@ -32,7 +33,7 @@ type Deps struct {
 // Service is the cachewarmer.
 type Service struct {
 	deps   Deps
-	worker *stream.Worker
+	worker *consume.Worker
 }
 
 // New makes a cachewarmer; nothing happens before Run.
@@ -41,7 +42,7 @@ func New(deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	worker, err := stream.NewWorker(deps.Conn, stream.WorkerConfig{Consumer: stream.Cachewarmer}, h, deps.Logger, deps.Metrics)
+	worker, err := consume.New(deps.Conn, consume.Config{Consumer: stream.Cachewarmer}, h, deps.Logger, deps.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}

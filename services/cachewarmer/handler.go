@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailparse"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 )
 
 // setters is how many items are written at once: each write waits for its answer.
@@ -52,12 +53,12 @@ func newHandler(cache *mailcache.Cache, reg prometheus.Registerer) (*handler, er
 }
 
 // Handle caches every mail of the batch, or does not: nothing waits for a cache, so every verdict is done.
-func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []stream.Verdict {
-	verdicts := make([]stream.Verdict, len(batch))
+func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []consume.Verdict {
+	verdicts := make([]consume.Verdict, len(batch))
 	slots := make(chan struct{}, setters)
 	var running sync.WaitGroup
 	for i, m := range batch {
-		verdicts[i] = stream.Done()
+		verdicts[i] = consume.Done()
 		item := h.item(m)
 		slots <- struct{}{}
 		running.Go(func() {

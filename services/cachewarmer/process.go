@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/mailcache"
-	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 	"github.com/sluice-mail/sluice/services/internal/logconn"
 	"github.com/sluice-mail/sluice/services/internal/process"
 	"github.com/sluice-mail/sluice/services/internal/replaycmd"
@@ -49,7 +49,7 @@ func (c *ProcessConfig) Replay(ctx context.Context, e *process.Env) error {
 	cmd := replaycmd.Command{
 		Service: "cachewarmer",
 		Target:  strings.Join(c.Addrs, ","),
-		Handler: func(replaycmd.Options) stream.Handler { return h },
+		Handler: func(replaycmd.Options) consume.Handler { return h },
 		Report: func(out io.Writer) {
 			fmt.Fprintf(out, "; cached %d, without bytes %d, not taken by the cache %d", h.cached.Load(), h.summaries.Load(), h.skipped.Load())
 		},

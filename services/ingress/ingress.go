@@ -20,6 +20,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/publish"
 )
 
 // finishGrace is how long transactions in flight may go on once the listeners are closed. It covers a publish that
@@ -44,7 +45,7 @@ type Deps struct {
 type Service struct {
 	cfg       Config
 	deps      Deps
-	publisher *stream.Publisher
+	publisher *publish.Publisher
 	policy    *policy.Policy
 	server    *smtpd.Server
 	plain     []net.Listener
@@ -63,7 +64,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		return nil, fmt.Errorf("reading INGRESS_DOMAINS: %w", err)
 	}
 	s := &Service{cfg: cfg, deps: deps, policy: accepted}
-	s.publisher = stream.NewPublisher(deps.Conn, stream.PublisherConfig{AllowUnsynced: deps.AllowUnsynced}, deps.Logger, deps.Metrics)
+	s.publisher = publish.New(deps.Conn, publish.Config{AllowUnsynced: deps.AllowUnsynced}, deps.Logger, deps.Metrics)
 	mail := &sink{log: s.publisher, pool: pool, ids: rand.Reader, now: time.Now, logger: deps.Logger}
 	s.server, err = smtpd.NewServer(cfg.server(deps.LogPII), mail, recipients{accepted}, deps.Logger, deps.Metrics)
 	if err != nil {

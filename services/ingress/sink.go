@@ -12,14 +12,14 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
-	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
-// publisher is the part of stream.Publisher that a sink needs.
+// publisher is the part of publish.Publisher that a sink needs.
 type publisher interface {
 	Ready() error
-	Publish(ctx context.Context, m stream.Mail) error
+	Publish(ctx context.Context, m publish.Mail) error
 }
 
 // sink spools the bytes of a mail and publishes it once it is whole.
@@ -83,7 +83,7 @@ func (d *delivery) Commit(ctx context.Context, flags uint64) (string, error) {
 	d.env.Size = uint64(d.body.Size())
 	d.env.Sha256 = sum[:]
 	d.env.Flags = flags
-	mail := stream.Mail{Envelope: d.env}
+	mail := publish.Mail{Envelope: d.env}
 	if raw, ok := d.body.Bytes(); ok {
 		mail.Raw = raw
 	} else {
@@ -107,15 +107,15 @@ func (d *delivery) close() {
 // the sender still has the mail. id is set once the mail may be in the log.
 func reply(err error, id string) *smtpd.Reply {
 	switch {
-	case errors.Is(err, stream.ErrFull):
+	case errors.Is(err, publish.ErrFull):
 		return &smtpd.Reply{Code: 452, Enhanced: "4.3.1", Text: "The mail log is full, try again later"}
 	case errors.Is(err, spool.ErrFull):
 		return &smtpd.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later"}
-	case errors.Is(err, stream.ErrBusy):
+	case errors.Is(err, publish.ErrBusy):
 		return &smtpd.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later"}
-	case errors.Is(err, stream.ErrUnconfirmed):
+	case errors.Is(err, publish.ErrUnconfirmed):
 		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "Mail not confirmed, id " + id + ", try again later"}
-	case errors.Is(err, stream.ErrClock):
+	case errors.Is(err, publish.ErrClock):
 		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "The clock of this server is off, try again later"}
 	default:
 		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail log is unavailable, try again later"}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
-	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -31,7 +31,7 @@ type fakeLog struct {
 
 func (f *fakeLog) Ready() error { return f.err }
 
-func (f *fakeLog) Publish(_ context.Context, m stream.Mail) error {
+func (f *fakeLog) Publish(_ context.Context, m publish.Mail) error {
 	if f.err != nil {
 		return f.err
 	}
@@ -109,13 +109,13 @@ func TestOurFaultsAre4xx(t *testing.T) {
 		code int
 		text string
 	}{
-		{stream.ErrFull, 452, "4.3.1"},
+		{publish.ErrFull, 452, "4.3.1"},
 		{spool.ErrFull, 452, "4.3.1"},
-		{stream.ErrBusy, 451, "4.3.2"},
-		{stream.ErrUnavailable, 451, "4.3.0"},
-		{stream.ErrUnconfirmed, 451, "not confirmed, id 01"},
-		{stream.ErrUnsynced, 451, "4.3.0"},
-		{stream.ErrClock, 451, "clock"},
+		{publish.ErrBusy, 451, "4.3.2"},
+		{publish.ErrUnavailable, 451, "4.3.0"},
+		{publish.ErrUnconfirmed, 451, "not confirmed, id 01"},
+		{publish.ErrUnsynced, 451, "4.3.0"},
+		{publish.ErrClock, 451, "clock"},
 		{errors.New("anything else"), 451, "4.3.0"},
 		{context.DeadlineExceeded, 451, "4.3.0"},
 	} {

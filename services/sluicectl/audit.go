@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/services/internal/audit"
 	"github.com/sluice-mail/sluice/services/internal/load"
 	"github.com/sluice-mail/sluice/services/internal/process"
@@ -59,7 +60,7 @@ Exit code: 0 all accounted for, 1 something is missing or wrong.`)
 		}
 	}
 	var answer audited
-	if answer.Report, err = audit.Run(ctx, stream.NewReader(conn), stream.NewDeadLetters(conn), store, o); err != nil {
+	if answer.Report, err = audit.Run(ctx, stream.NewReader(conn), dead.New(conn), store, o); err != nil {
 		return err
 	}
 	if answer.Before, err = audit.Tallies(ctx, conn); err != nil {

@@ -6,7 +6,7 @@ import (
 	"io"
 	"time"
 
-	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
@@ -33,7 +33,7 @@ func (c *ctl) deadLetters(ctx context.Context, e *process.Env) error {
 		return err
 	}
 	defer conn.Close()
-	letters := stream.NewDeadLetters(conn)
+	letters := dead.New(conn)
 	switch args[0] {
 	case "ls":
 		return listDead(ctx, f, letters)
@@ -53,7 +53,7 @@ func (c *ctl) deadLetters(ctx context.Context, e *process.Env) error {
 	return fmt.Errorf("%w: dead %q; see sluicectl dead -help", process.ErrUsage, args[0])
 }
 
-func retryDead(ctx context.Context, out io.Writer, letters *stream.DeadLetters, ids []string) error {
+func retryDead(ctx context.Context, out io.Writer, letters *dead.Letters, ids []string) error {
 	if len(ids) == 0 {
 		n, err := letters.RetryAll(ctx)
 		fmt.Fprintf(out, "retried %d\n", n)
@@ -78,13 +78,13 @@ type letter struct {
 	Sequence uint64    `json:"sequence"`
 }
 
-func newLetter(d stream.DeadLetter) letter {
+func newLetter(d dead.Letter) letter {
 	return letter{d.Key, d.Reason, d.Attempts, d.Retries, d.Died, d.Accepted, d.Stream, d.Sequence}
 }
 
-func listDead(ctx context.Context, f *flags, letters *stream.DeadLetters) error {
+func listDead(ctx context.Context, f *flags, letters *dead.Letters) error {
 	list := []letter{}
-	err := letters.List(ctx, func(d stream.DeadLetter) error {
+	err := letters.List(ctx, func(d dead.Letter) error {
 		list = append(list, newLetter(d))
 		return nil
 	})
@@ -103,7 +103,7 @@ func listDead(ctx context.Context, f *flags, letters *stream.DeadLetters) error 
 	})
 }
 
-func showDead(ctx context.Context, f *flags, letters *stream.DeadLetters, key string, raw bool) error {
+func showDead(ctx context.Context, f *flags, letters *dead.Letters, key string, raw bool) error {
 	d, err := letters.Get(ctx, key)
 	if err != nil {
 		return fmt.Errorf("dead letter %s: %w", key, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailcache"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 	"github.com/sluice-mail/sluice/services/internal/audit"
 	"github.com/sluice-mail/sluice/services/internal/process"
@@ -70,13 +71,13 @@ func (c *ctl) trace(ctx context.Context, e *process.Env) error {
 	if err := t.findStored(ctx, store); err != nil {
 		return err
 	}
-	letter, err := stream.NewDeadLetters(conn).Get(ctx, id.String())
+	letter, err := dead.New(conn).Get(ctx, id.String())
 	switch {
 	case err == nil:
 		l := newLetter(letter)
 		t.Dead = &l
 		t.describe(letter.Message.Envelope)
-	case !errors.Is(err, stream.ErrNoDeadLetter):
+	case !errors.Is(err, dead.ErrNotFound):
 		return fmt.Errorf("looking among the dead letters: %w", err)
 	}
 	cache := mailcache.New(mailcache.Config{Addrs: c.cfg.Cache.Addrs}, nil, e.Logger, e.Metrics)

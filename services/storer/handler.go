@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 )
 
 // writer is the part of a mailstore.Store that storing needs.
@@ -31,8 +32,8 @@ type handler struct {
 
 // Handle returns one verdict per message: done after the commit, retry when the database is away, dead when the
 // database refuses this very mail.
-func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []stream.Verdict {
-	b := &attempt{handler: h, verdicts: make([]stream.Verdict, len(batch))}
+func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []consume.Verdict {
+	b := &attempt{handler: h, verdicts: make([]consume.Verdict, len(batch))}
 	var small []item
 	for i, m := range batch {
 		mail, err := convert(ctx, m)
@@ -63,7 +64,7 @@ type item struct {
 // attempt is one call of Handle.
 type attempt struct {
 	*handler
-	verdicts []stream.Verdict
+	verdicts []consume.Verdict
 	visible  []stream.StoredMail
 }
 
@@ -121,18 +122,18 @@ func hopeless(err error) bool {
 func (a *attempt) settle(index int, err error) {
 	switch {
 	case hopeless(err):
-		a.verdicts[index] = stream.Dead(err.Error())
+		a.verdicts[index] = consume.Dead(err.Error())
 	case mailstore.Classify(err) == mailstore.Data:
-		a.verdicts[index] = stream.Dead(fmt.Sprintf("the database refuses the mail: %v", err))
+		a.verdicts[index] = consume.Dead(fmt.Sprintf("the database refuses the mail: %v", err))
 	default:
-		a.verdicts[index] = stream.Retry(err)
+		a.verdicts[index] = consume.Retry(err)
 	}
 }
 
 func (a *attempt) done(items []item, result mailstore.Result) {
 	a.totals.add(result)
 	for _, it := range items {
-		a.verdicts[it.index] = stream.Done()
+		a.verdicts[it.index] = consume.Done()
 		a.visible = append(a.visible, stream.StoredMail{ID: it.mail.ID, Mailboxes: it.mail.Mailboxes})
 		if a.delay != nil {
 			// Ingress and storer may run on different machines: a negative delay is skew, not a measurement.

@@ -21,6 +21,8 @@ import (
 	"github.com/sluice-mail/sluice/pkg/natsd"
 	"github.com/sluice-mail/sluice/pkg/obs"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
+	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -28,7 +30,7 @@ import (
 type pipeline struct {
 	t         *testing.T
 	conn      *nats.Conn
-	publisher *stream.Publisher
+	publisher *publish.Publisher
 	store     *faultyStore
 	metrics   *prometheus.Registry
 }
@@ -96,7 +98,7 @@ func start(t *testing.T) *pipeline {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.publisher = stream.NewPublisher(conn, stream.PublisherConfig{}, logger, prometheus.NewRegistry())
+	p.publisher = publish.New(conn, publish.Config{}, logger, prometheus.NewRegistry())
 	p.run(s.Run)
 	p.run(p.publisher.Run)
 	return p
@@ -126,7 +128,7 @@ func (p *pipeline) publish(sender string, mailboxes ...string) ulid.ULID {
 		env.Recipients = append(env.Recipients, &mailv1.Recipient{Mailbox: mailbox})
 	}
 	p.within("the log takes mail", func() bool { return p.publisher.Ready() == nil })
-	if err := p.publisher.Publish(p.t.Context(), stream.Mail{Envelope: env, Raw: raw}); err != nil {
+	if err := p.publisher.Publish(p.t.Context(), publish.Mail{Envelope: env, Raw: raw}); err != nil {
 		p.t.Fatal(err)
 	}
 	return id
@@ -140,8 +142,8 @@ func (p *pipeline) stored(id ulid.ULID) bool {
 	return err == nil
 }
 
-func (p *pipeline) dead() (letters []stream.DeadLetter) {
-	err := stream.NewDeadLetters(p.conn).List(p.t.Context(), func(d stream.DeadLetter) error {
+func (p *pipeline) dead() (letters []dead.Letter) {
+	err := dead.New(p.conn).List(p.t.Context(), func(d dead.Letter) error {
 		letters = append(letters, d)
 		return nil
 	})
@@ -193,7 +195,7 @@ func TestOneRefusedMailIsADeadLetterAndItsMatesAreStored(t *testing.T) {
 		t.Error("it is stored as well")
 	}
 	p.store.refuse.Store(false) // the cause is removed
-	if err := stream.NewDeadLetters(p.conn).Retry(t.Context(), bad.String()); err != nil {
+	if err := dead.New(p.conn).Retry(t.Context(), bad.String()); err != nil {
 		t.Fatal(err)
 	}
 	if !p.stored(bad) || len(p.dead()) != 0 {
@@ -222,7 +224,7 @@ func TestMailThatCrashesTheStorerIsADeadLetter(t *testing.T) {
 		t.Errorf("dead letter %s: %s", letter.ID, letter.Reason)
 	}
 	p.store.crash.Store(false)
-	if n, err := stream.NewDeadLetters(p.conn).RetryAll(t.Context()); n != 1 || err != nil {
+	if n, err := dead.New(p.conn).RetryAll(t.Context()); n != 1 || err != nil {
 		t.Fatalf("retried %d: %v", n, err)
 	}
 	if !p.stored(bad) {

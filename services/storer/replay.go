@@ -7,6 +7,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 	"github.com/sluice-mail/sluice/services/internal/await"
 	"github.com/sluice-mail/sluice/services/internal/replaycmd"
 )
@@ -19,13 +20,13 @@ func replayCommand(cfg Config, deps Deps, target string) replaycmd.Command {
 		Service: "storer",
 		Target:  target,
 		Reindex: true,
-		Batch: stream.Replay{
-			BatchMessages: cfg.BatchRows, BatchBytes: int(cfg.BatchBytes), Workers: deps.Workers, DeadLetters: true,
+		Batch: consume.Replay{
+			BatchMessages: cfg.BatchRows, BatchBytes: int(cfg.BatchBytes), Workers: deps.Workers, Grave: dead.New(deps.Conn),
 		},
 		Prepare: func(ctx context.Context) error {
 			return await.Until(ctx, deps.Logger, "the database to be ready", deps.Store.Migrate)
 		},
-		Handler: func(o replaycmd.Options) stream.Handler {
+		Handler: func(o replaycmd.Options) consume.Handler {
 			h := &handler{store: deps.Store, logger: deps.Logger, totals: sum}
 			if reindex = o.Reindex; reindex {
 				return &reindexer{handler: h, store: deps.Store}
@@ -49,8 +50,8 @@ type reindexer struct {
 	store mailstore.Writer
 }
 
-func (r *reindexer) Handle(ctx context.Context, batch []*stream.Message) []stream.Verdict {
-	a := &attempt{handler: r.handler, verdicts: make([]stream.Verdict, len(batch))}
+func (r *reindexer) Handle(ctx context.Context, batch []*stream.Message) []consume.Verdict {
+	a := &attempt{handler: r.handler, verdicts: make([]consume.Verdict, len(batch))}
 	var (
 		mails []mailstore.Mail
 		index []int
@@ -68,7 +69,7 @@ func (r *reindexer) Handle(ctx context.Context, batch []*stream.Message) []strea
 		if err != nil {
 			a.settle(i, err)
 		} else {
-			a.verdicts[i] = stream.Done()
+			a.verdicts[i] = consume.Done()
 		}
 	}
 	r.totals.add(mailstore.Result{New: changed})

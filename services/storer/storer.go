@@ -15,6 +15,8 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/obs"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/pkg/stream/retain"
 	"github.com/sluice-mail/sluice/services/internal/audit"
 	"github.com/sluice-mail/sluice/services/internal/await"
 )
@@ -50,8 +52,8 @@ const (
 type Service struct {
 	cfg     Config
 	deps    Deps
-	worker  *stream.Worker
-	janitor *stream.Janitor
+	worker  *consume.Worker
+	janitor *retain.Janitor
 	auditor *audit.Periodic
 }
 
@@ -70,19 +72,19 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		},
 		totals: new(totals),
 	}
-	worker, err := stream.NewWorker(deps.Conn, stream.WorkerConfig{
+	worker, err := consume.New(deps.Conn, consume.Config{
 		Consumer:      stream.Storer,
 		BatchMessages: cfg.BatchRows,
 		BatchBytes:    int(cfg.BatchBytes),
 		Workers:       deps.Workers,
-		DeadLetters:   true,
+		Grave:         dead.New(deps.Conn),
 		Ready:         deps.Store.Ping,
 	}, h, deps.Logger, deps.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}
 	auditor := audit.NewPeriodic(deps.Conn, deps.Store, deps.Retention, deps.Logger, deps.Metrics)
-	janitor, err := stream.NewJanitor(deps.Conn, stream.JanitorConfig{
+	janitor, err := retain.New(deps.Conn, retain.Config{
 		Shape:       cfg.Shape,
 		BeforePurge: auditor.BeforePurge,
 	}, deps.Logger, deps.Metrics)

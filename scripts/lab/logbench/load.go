@@ -18,6 +18,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/env"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 	"github.com/sluice-mail/sluice/scripts/lab/logbench/server"
 )
@@ -140,7 +141,7 @@ func (b *bench) envelope() *mailv1.Envelope {
 
 func groupCommit(ctx context.Context, b *bench) error {
 	reg := ctx.Value(registry{}).(*prometheus.Registry)
-	p := stream.NewPublisher(b.nc, stream.PublisherConfig{AllowUnsynced: !b.synced}, slog.New(slog.DiscardHandler), reg)
+	p := publish.New(b.nc, publish.Config{AllowUnsynced: !b.synced}, slog.New(slog.DiscardHandler), reg)
 	runCtx, cancel := context.WithCancel(ctx)
 	ran := make(chan error, 1)
 	go func() { ran <- p.Run(runCtx) }()
@@ -149,7 +150,7 @@ func groupCommit(ctx context.Context, b *bench) error {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return b.each(func() error {
-		return p.Publish(ctx, stream.Mail{Envelope: b.envelope(), Raw: b.raw})
+		return p.Publish(ctx, publish.Mail{Envelope: b.envelope(), Raw: b.raw})
 	})
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 	"github.com/sluice-mail/sluice/scripts/lab/logbench/server"
 )
@@ -33,7 +34,7 @@ type ack struct {
 
 // sender publishes and keeps what was accepted.
 type sender struct {
-	publisher *stream.Publisher
+	publisher *publish.Publisher
 	mu        sync.Mutex
 	acks      []ack
 	large     int // of the accepted ones
@@ -47,7 +48,7 @@ func (s *sender) send(ctx context.Context, size int) bool {
 	_, _ = rand.Read(raw)
 	id, sum := ulid.Make(), sha256.Sum256(raw)
 	env := &mailv1.Envelope{Id: id[:], Size: uint64(size), Sha256: sum[:], Recipients: []*mailv1.Recipient{{Mailbox: "user@example.com"}}}
-	m := stream.Mail{Envelope: env, Raw: raw}
+	m := publish.Mail{Envelope: env, Raw: raw}
 	err := s.publisher.Publish(ctx, m)
 	at := time.Now()
 	s.mu.Lock()
@@ -68,7 +69,7 @@ func (s *sender) send(ctx context.Context, size int) bool {
 
 func temporary(err error) bool {
 	return slices.ContainsFunc([]error{
-		stream.ErrFull, stream.ErrBusy, stream.ErrUnavailable, stream.ErrUnconfirmed, stream.ErrUnsynced, stream.ErrRefused, stream.ErrClock,
+		publish.ErrFull, publish.ErrBusy, publish.ErrUnavailable, publish.ErrUnconfirmed, publish.ErrUnsynced, publish.ErrRefused, publish.ErrClock,
 	}, func(kind error) bool { return errors.Is(err, kind) })
 }
 
@@ -124,7 +125,7 @@ func publisher(ctx context.Context, s settings, url, monitor string, shape strea
 	if err != nil {
 		return nil, nil, err
 	}
-	p := stream.NewPublisher(nc, stream.PublisherConfig{AllowUnsynced: s.unsynced}, quiet, prometheus.NewRegistry())
+	p := publish.New(nc, publish.Config{AllowUnsynced: s.unsynced}, quiet, prometheus.NewRegistry())
 	runCtx, cancel := context.WithCancel(ctx)
 	ran := make(chan error, 1)
 	go func() { ran <- p.Run(runCtx) }()

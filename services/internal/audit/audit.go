@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
 )
 
 // Slack is how far the time in an id and the time the log took the mail may be apart: a publish is tried for a minute,
@@ -28,9 +29,9 @@ type Log interface {
 	SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error)
 }
 
-// Dead is the part of stream.DeadLetters an audit needs.
+// Dead is the part of dead.Letters an audit needs.
 type Dead interface {
-	List(ctx context.Context, fn func(stream.DeadLetter) error) error
+	List(ctx context.Context, fn func(dead.Letter) error) error
 }
 
 // Database is the part of a mailstore.Store an audit needs.
@@ -56,7 +57,7 @@ type Options struct {
 var errStop = errors.New("stop")
 
 // Run audits.
-func Run(ctx context.Context, log Log, dead Dead, db Database, o Options) (Report, error) {
+func Run(ctx context.Context, log Log, letters Dead, db Database, o Options) (Report, error) {
 	a := &auditor{db: db, options: o, started: time.Now(), dead: make(map[ulid.ULID]bool)}
 	var from time.Time
 	if !o.Since.IsZero() {
@@ -72,7 +73,7 @@ func Run(ctx context.Context, log Log, dead Dead, db Database, o Options) (Repor
 		return a.report, err
 	}
 	// After the snapshot of what is settled, see the package comment.
-	if err := a.listDead(ctx, dead); err != nil {
+	if err := a.listDead(ctx, letters); err != nil {
 		return a.report, err
 	}
 	if err := a.run(ctx, merge(shards)); err != nil {
@@ -104,8 +105,8 @@ type auditor struct {
 	onlyLog bool
 }
 
-func (a *auditor) listDead(ctx context.Context, dead Dead) error {
-	err := dead.List(ctx, func(d stream.DeadLetter) error {
+func (a *auditor) listDead(ctx context.Context, letters Dead) error {
+	err := letters.List(ctx, func(d dead.Letter) error {
 		a.dead[d.ID] = true
 		return nil
 	})

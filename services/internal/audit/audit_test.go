@@ -14,6 +14,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -60,9 +61,9 @@ func (w *world) SettledUpTo(_ context.Context, shard int, _ string) (uint64, err
 	return w.settled[shard], nil
 }
 
-func (w *world) List(_ context.Context, fn func(stream.DeadLetter) error) error {
+func (w *world) List(_ context.Context, fn func(dead.Letter) error) error {
 	for _, id := range w.letters {
-		if err := fn(stream.DeadLetter{ID: id}); err != nil {
+		if err := fn(dead.Letter{ID: id}); err != nil {
 			return err
 		}
 	}

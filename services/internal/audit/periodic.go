@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
 )
 
 const (
@@ -24,7 +25,7 @@ const (
 type Periodic struct {
 	nc          *nats.Conn
 	reader      *stream.Reader
-	dead        *stream.DeadLetters
+	dead        *dead.Letters
 	db          mailstore.Store
 	retention   time.Duration
 	logger      *slog.Logger
@@ -37,7 +38,7 @@ func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, log
 	p := &Periodic{
 		nc:        nc,
 		reader:    stream.NewReader(nc),
-		dead:      stream.NewDeadLetters(nc),
+		dead:      dead.New(nc),
 		db:        db,
 		retention: retention,
 		logger:    logger,

@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
@@ -28,12 +28,12 @@ type Command struct {
 	// Target names where the mails go, without secrets: a replay of one name is bound to it.
 	Target string
 	// Batch sizes the batches; the rest of it comes from the flags.
-	Batch stream.Replay
+	Batch consume.Replay
 	// Reindex offers --reindex.
 	Reindex bool
 	// Prepare, when set, waits for what the handler needs; not called for a dry run.
 	Prepare func(ctx context.Context) error
-	Handler func(Options) stream.Handler
+	Handler func(Options) consume.Handler
 	// Report prints the service's part of the summary.
 	Report func(out io.Writer)
 }
@@ -50,7 +50,7 @@ func (c Command) Run(ctx context.Context, nc *nats.Conn, logger *slog.Logger, re
 	r := o.Replay
 	r.Target = c.Service + " " + c.Target
 	r.BatchMessages, r.BatchBytes, r.Workers = c.Batch.BatchMessages, c.Batch.BatchBytes, c.Batch.Workers
-	r.DeadLetters = c.Batch.DeadLetters
+	r.Grave = c.Batch.Grave
 	r.Progress = Progress(out)
 	if !r.DryRun && c.Prepare != nil {
 		if err := c.Prepare(ctx); err != nil {
@@ -64,7 +64,7 @@ func (c Command) Run(ctx context.Context, nc *nats.Conn, logger *slog.Logger, re
 		c.hint(out, r)
 		return exitInterrupted
 	case err != nil:
-		if !errors.Is(err, stream.ErrReplayMismatch) {
+		if !errors.Is(err, consume.ErrReplayMismatch) {
 			c.hint(out, r)
 		}
 		return err
@@ -74,7 +74,7 @@ func (c Command) Run(ctx context.Context, nc *nats.Conn, logger *slog.Logger, re
 	return nil
 }
 
-func (c Command) summarise(out io.Writer, r stream.Replay, s stream.ReplaySummary) {
+func (c Command) summarise(out io.Writer, r consume.Replay, s consume.ReplaySummary) {
 	what := "replay"
 	if r.DryRun {
 		what = "replay (dry run)"
@@ -90,7 +90,7 @@ func (c Command) summarise(out io.Writer, r stream.Replay, s stream.ReplaySummar
 	fmt.Fprintf(out, "; dead %d\n", s.Dead)
 }
 
-func (c Command) hint(out io.Writer, r stream.Replay) {
+func (c Command) hint(out io.Writer, r consume.Replay) {
 	if r.Name != "" {
 		fmt.Fprintf(out, "replay: not finished; the same flags with --name %s continue it\n", r.Name)
 	}

@@ -1,5 +1,5 @@
 // Package replaycmd is the `replay` subcommand of the storer and the cachewarmer: flags, progress and summary around
-// stream.Replay.
+// consume.Replay.
 package replaycmd
 
 import (
@@ -11,12 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 )
 
 // Options are the flags, parsed.
 type Options struct {
-	Replay  stream.Replay
+	Replay  consume.Replay
 	Reindex bool
 }
 

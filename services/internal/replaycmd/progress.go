@@ -8,18 +8,18 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/obs"
-	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 )
 
-// Progress returns what stream.Replay should call: a bar that redraws itself on a terminal, else a plain line every ten
+// Progress returns what consume.Replay should call: a bar that redraws itself on a terminal, else a plain line every ten
 // seconds and at the end.
-func Progress(out io.Writer) func(stream.ReplayProgress) {
+func Progress(out io.Writer) func(consume.ReplayProgress) {
 	terminal := obs.IsTerminal(out)
 	var (
 		mu   sync.Mutex
 		last time.Time
 	)
-	return func(p stream.ReplayProgress) {
+	return func(p consume.ReplayProgress) {
 		mu.Lock()
 		defer mu.Unlock()
 		end := p.Read >= p.Total
@@ -38,7 +38,7 @@ func Progress(out io.Writer) func(stream.ReplayProgress) {
 	}
 }
 
-func line(p stream.ReplayProgress, bar string) string {
+func line(p consume.ReplayProgress, bar string) string {
 	percent := 100.0
 	if p.Total > 0 {
 		percent = 100 * float64(p.Read) / float64(p.Total)
@@ -50,7 +50,7 @@ func line(p stream.ReplayProgress, bar string) string {
 	return s
 }
 
-func bar(p stream.ReplayProgress) string {
+func bar(p consume.ReplayProgress) string {
 	const width = 30
 	full := width
 	if p.Total > 0 {

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 )
 
 func TestFlags(t *testing.T) {
@@ -60,9 +60,9 @@ func TestWrongFlagsAreNamed(t *testing.T) {
 func TestProgressInPlainLines(t *testing.T) {
 	var out bytes.Buffer
 	progress := Progress(&out)
-	progress(stream.ReplayProgress{Read: 10, Total: 100, Rate: 5, Left: 18 * time.Second})
-	progress(stream.ReplayProgress{Read: 20, Total: 100, Rate: 5}) // too soon for another line
-	progress(stream.ReplayProgress{Read: 100, Total: 100, Rate: 5})
+	progress(consume.ReplayProgress{Read: 10, Total: 100, Rate: 5, Left: 18 * time.Second})
+	progress(consume.ReplayProgress{Read: 20, Total: 100, Rate: 5}) // too soon for another line
+	progress(consume.ReplayProgress{Read: 100, Total: 100, Rate: 5})
 	want := "replay: 10 of 100 mails (10%), 5/s, 18s left\nreplay: 100 of 100 mails (100%), 5/s\n"
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)

@@ -1,0 +1,126 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// Handler does the work of a service on a batch of mails, all of one shard. It returns one Verdict per
+// message, in order, and only after the work is committed. It may be called concurrently. A panic is caught:
+// the batch is then handled one by one, and the mail at fault ends as a dead letter.
+type Handler interface {
+	Handle(ctx context.Context, batch []*stream.Message) []Verdict
+}
+
+// HandlerFunc makes a Handler of a function.
+type HandlerFunc func(ctx context.Context, batch []*stream.Message) []Verdict
+
+// Handle calls f.
+func (f HandlerFunc) Handle(ctx context.Context, batch []*stream.Message) []Verdict {
+	return f(ctx, batch)
+}
+
+// Grave takes what a worker cannot handle; dead.Letters is one. It returns nil only when the mail is kept there. A mail
+// without an envelope is one that could not be read.
+type Grave interface {
+	Bury(ctx context.Context, m *stream.Message, reason string) error
+}
+
+// Config says what a worker consumes and how much of it at once. Zero values mean the defaults.
+type Config struct {
+	// Consumer is the durable consumer, the same on every shard: Storer, Cachewarmer or one of your own.
+	// Replicas of a service share it.
+	Consumer string
+	// CreateConsumer makes the consumer on every shard that lacks it, delivering what the log has from its
+	// start. Not for Storer and Cachewarmer, which Ensure makes.
+	CreateConsumer bool
+	// BatchMessages and BatchBytes bound one batch (128, 8 MiB). Bytes are those in the log's messages: a
+	// large mail counts as its head.
+	BatchMessages int
+	BatchBytes    int
+	// Workers is how many batches are handled at once, over all shards (4).
+	Workers int
+	// Grave takes the mails that can never be handled. Without one they are counted and skipped.
+	Grave Grave
+	// Ready, when set, is asked before anything is fetched: mail that is fetched while the database is away
+	// would use up a delivery when the process stops.
+	Ready func(ctx context.Context) error
+	// StopWithin is how long handlers may still work after Run's context has ended (4 s).
+	StopWithin time.Duration
+}
+
+const (
+	// minBatchBytes must hold the largest message, else a fetch bounded by bytes never gets it.
+	minBatchBytes = 2 << 20
+	// aloneAfter deliveries a mail is handled alone; at deadAfter it is a dead letter, untried.
+	aloneAfter = 3
+	deadAfter  = 6
+)
+
+func (c Config) withDefaults() Config {
+	if c.BatchMessages <= 0 {
+		c.BatchMessages = 128
+	}
+	if c.BatchBytes <= 0 {
+		c.BatchBytes = 8 << 20
+	}
+	c.BatchBytes = max(c.BatchBytes, minBatchBytes)
+	if c.Workers <= 0 {
+		c.Workers = 4
+	}
+	if c.StopWithin <= 0 {
+		c.StopWithin = 4 * time.Second
+	}
+	return c
+}
+
+// Worker consumes every shard of the log.
+type Worker struct {
+	engine *engine
+	cfg    Config
+}
+
+// New makes a worker; nothing is consumed before Run runs.
+func New(nc *nats.Conn, cfg Config, handler Handler, logger *slog.Logger, reg prometheus.Registerer) (*Worker, error) {
+	if cfg.Consumer == "" {
+		return nil, errors.New("a worker needs the name of its consumer")
+	}
+	cfg = cfg.withDefaults()
+	metrics, err := newWorkerMetrics(reg, cfg.Consumer, sourceLive)
+	if err != nil {
+		return nil, err
+	}
+	e, err := newEngine(nc, cfg, handler, logger, metrics)
+	if err != nil {
+		return nil, err
+	}
+	e.metrics.watch(e)
+	return &Worker{engine: e, cfg: cfg}, nil
+}
+
+// Run consumes until ctx ends, waiting for streams and consumers that are not there yet. Then it stops
+// fetching, handles what it has fetched, acknowledges it and returns nil.
+func (w *Worker) Run(ctx context.Context) error {
+	w.engine.awaitReady(ctx, w.cfg.Ready)
+	w.engine.run(ctx, func(ctx context.Context, started func(shard int, fetch func(context.Context))) {
+		d := discovery{engine: w.engine, consumer: w.cfg.Consumer, known: make(map[int]bool)}
+		d.run(ctx, started)
+	})
+	return nil
+}
+
+// Health is nil while the worker does its work, else it says in one sentence why it does not.
+func (w *Worker) Health(context.Context) error {
+	if err := w.engine.health(time.Now()); err != nil {
+		return fmt.Errorf("consumer %s: %w", w.cfg.Consumer, err)
+	}
+	return nil
+}

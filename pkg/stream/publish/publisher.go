@@ -1,0 +1,212 @@
+package publish
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
+)
+
+// Mail is one mail to publish: its envelope, complete but for parts and requires, and its raw bytes, either Raw
+// or Body. Envelope.Size says how long they are. Neither is touched after Publish has returned.
+type Mail struct {
+	Envelope *mailv1.Envelope
+	Raw      []byte
+	Body     io.ReaderAt
+	// Trace is the W3C traceparent of the SMTP transaction, empty when not traced.
+	Trace string
+}
+
+// Config bounds the publisher. Zero values mean the defaults.
+type Config struct {
+	// AllowUnsynced accepts a log that acknowledges before its fsync, or of which that is unknown.
+	AllowUnsynced bool
+	// Deadline is how long Publish tries (60 s; RFC 5321 lets the client wait for ten minutes).
+	Deadline time.Duration
+	// MaxInflightBytes bounds the small mails that wait for the log at once (128 MiB).
+	MaxInflightBytes int64
+	// MaxLarge is how many large mails are published at once (1); others wait for their turn. A shard does nothing else
+	// while it commits one, so two at once double what small mail waits for them, and save less than a tenth of the time.
+	MaxLarge int
+}
+
+// Publisher writes mail to the log.
+type Publisher struct {
+	nc      *nats.Conn
+	cfg     Config
+	logger  *slog.Logger
+	metrics *publisherMetrics
+	link    *link
+	large   chan struct{} // a place for each large mail being published
+
+	inflight   atomic.Int64 // bytes
+	answerWait time.Duration
+
+	mu      sync.Mutex
+	js      jetstream.JetStream
+	replies *replies // while Run runs
+	shards  []*shard
+	streak  streak // of small mails
+}
+
+// New makes a publisher; nothing is published before Run runs.
+func New(nc *nats.Conn, cfg Config, logger *slog.Logger, reg prometheus.Registerer) *Publisher {
+	cfg.Deadline = cmp.Or(cfg.Deadline, 60*time.Second)
+	cfg.MaxInflightBytes = cmp.Or(cfg.MaxInflightBytes, 128<<20)
+	cfg.MaxLarge = cmp.Or(cfg.MaxLarge, 1)
+	return &Publisher{
+		nc: nc, cfg: cfg, logger: logger, metrics: newPublisherMetrics(reg),
+		answerWait: answerWait, link: newLink(nc), large: make(chan struct{}, cfg.MaxLarge),
+	}
+}
+
+// Run watches the shards and commits mail until ctx ends. End it after the last Publish.
+func (p *Publisher) Run(ctx context.Context) error {
+	js, err := jetstream.New(p.nc)
+	if err != nil {
+		return fmt.Errorf("preparing to publish: %w", err)
+	}
+	r, err := newReplies(p.nc)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	p.mu.Lock()
+	p.js, p.replies = js, r
+	p.mu.Unlock()
+	var tasks sync.WaitGroup
+	tasks.Go(func() { p.link.follow(ctx) })
+	p.watch(ctx, &tasks)
+	tasks.Wait()
+	return nil
+}
+
+// Publish returns nil only when the log has the mail on disk. Any error is temporary for the sender, see errors.go;
+// it never returns before the mail's bytes are free for another use.
+func (p *Publisher) Publish(ctx context.Context, m Mail) (err error) {
+	start := time.Now()
+	p.metrics.inflight.Inc()
+	defer func() {
+		p.metrics.inflight.Dec()
+		p.metrics.duration.WithLabelValues(resultLabel(err)).Observe(time.Since(start).Seconds())
+	}()
+	id, err := checkMail(m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadline)
+	defer cancel()
+	if m.Envelope.Size > stream.PartBytes {
+		return p.publishLarge(ctx, id, m)
+	}
+	return p.publishSmall(ctx, id, m)
+}
+
+// checkMail guards the wire contract; a mail that fails it is a programming error of the caller.
+func checkMail(m Mail) (id string, err error) {
+	u := ulid.ULID{}
+	if err := u.UnmarshalBinary(m.Envelope.GetId()); err != nil {
+		return "", fmt.Errorf("publishing a mail: its id: %w", err)
+	}
+	if (m.Raw == nil) == (m.Body == nil) {
+		return "", fmt.Errorf("publishing mail %s: it needs either Raw or Body", u)
+	}
+	if m.Raw != nil && uint64(len(m.Raw)) != m.Envelope.Size {
+		return "", fmt.Errorf("publishing mail %s: %d bytes, but the envelope says %d", u, len(m.Raw), m.Envelope.Size)
+	}
+	return u.String(), nil
+}
+
+func (p *Publisher) publishSmall(ctx context.Context, id string, m Mail) error {
+	size := int64(m.Envelope.Size)
+	if p.inflight.Add(size) > p.cfg.MaxInflightBytes && size > 0 {
+		p.inflight.Add(-size)
+		return fmt.Errorf("%w: %d bytes of mail wait for it already", ErrBusy, p.cfg.MaxInflightBytes)
+	}
+	p.metrics.inflightBytes.Add(float64(size))
+	defer func() {
+		p.inflight.Add(-size)
+		p.metrics.inflightBytes.Sub(float64(size))
+	}()
+	it, err := newItem(id, m)
+	if err != nil {
+		return err
+	}
+	s, err := p.pickSmall()
+	if err != nil {
+		return err
+	}
+	s.queue.enqueue(it)
+	select {
+	case err = <-it.done:
+	case <-ctx.Done():
+		err = it.expired(ctx.Err())
+	}
+	if err != nil {
+		return fmt.Errorf("publishing mail %s: %w", id, err)
+	}
+	return nil
+}
+
+func newItem(id string, m Mail) (*item, error) {
+	envelope, err := stream.EncodeEnvelope(m.Envelope)
+	if err != nil {
+		return nil, fmt.Errorf("publishing mail %s: %w", id, err)
+	}
+	if m.Raw == nil {
+		// Spooled although small: the connection's memory was needed elsewhere.
+		m.Raw = make([]byte, m.Envelope.Size)
+		if _, err := io.ReadFull(io.NewSectionReader(m.Body, 0, int64(m.Envelope.Size)), m.Raw); err != nil {
+			return nil, fmt.Errorf("publishing mail %s: reading the spooled mail: %w", id, err)
+		}
+	}
+	return &item{id: id, envelope: envelope, mail: m, size: len(m.Raw) + len(envelope), copy: 1, done: make(chan error, 1)}, nil
+}
+
+// expired is what to tell when the time is up. An answer that came in the same moment wins.
+func (it *item) expired(cause error) error {
+	isUnsure, last := it.abandon()
+	select {
+	case err := <-it.done:
+		return err
+	default:
+	}
+	switch {
+	case isUnsure:
+		return unconfirmed(cmp.Or(last, cause))
+	case last != nil:
+		return last
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
+}
+
+// unconfirmed says why without being it too: a mail that may be in the log is not one that the log had no time for.
+func unconfirmed(why error) error { return fmt.Errorf("%w: %v", ErrUnconfirmed, why) }
+
+func resultLabel(err error) string {
+	for label, kind := range map[string]error{
+		"full": ErrFull, "busy": ErrBusy, "unavailable": ErrUnavailable, "unconfirmed": ErrUnconfirmed,
+		"unsynced": ErrUnsynced, "clock": ErrClock, "refused": ErrRefused,
+	} {
+		if errors.Is(err, kind) {
+			return label
+		}
+	}
+	if err != nil {
+		return "error"
+	}
+	return "stored"
+}

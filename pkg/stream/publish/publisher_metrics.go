@@ -1,0 +1,61 @@
+package publish
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+type publisherMetrics struct {
+	duration      *prometheus.HistogramVec
+	inflight      prometheus.Gauge
+	inflightBytes prometheus.Gauge
+	batchSize     prometheus.Histogram
+	answers       *prometheus.CounterVec
+	up            *prometheus.GaugeVec
+	durability    *prometheus.GaugeVec
+}
+
+func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
+	m := &publisherMetrics{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "sluice_publish_duration_seconds",
+			Help:    "Time from the end of a mail to the log's word, by result.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"result"}),
+		inflight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sluice_publish_inflight", Help: "Mails waiting for the log.",
+		}),
+		inflightBytes: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sluice_publish_inflight_bytes", Help: "Bytes of small mails waiting for the log.",
+		}),
+		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sluice_publish_batch_size", Help: "Mails that were committed together; those published one by one count as 1.",
+			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 500},
+		}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_publish_answers_total", Help: "What the log answered to publishes and batches: stored, duplicate, an API error code, or why nothing.",
+		}, []string{"code"}),
+		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_publish_shard_up", Help: "1 when mail may go to this shard of the log.",
+		}, []string{"shard"}),
+		durability: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_publish_shard_durability", Help: "1 for the durability class of this shard.",
+		}, []string{"shard", "durability"}),
+	}
+	reg.MustRegister(m.duration, m.inflight, m.inflightBytes, m.batchSize, m.answers, m.up, m.durability)
+	return m
+}
+
+func (m *publisherMetrics) shard(number int, up bool, d stream.Durability) {
+	label := strconv.Itoa(number)
+	value := 0.0
+	if up {
+		value = 1
+	}
+	m.up.WithLabelValues(label).Set(value)
+	m.durability.DeletePartialMatch(prometheus.Labels{"shard": label})
+	m.durability.WithLabelValues(label, string(d)).Set(1)
+}
