@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/services/internal/await"
 	"github.com/sluice-mail/sluice/services/internal/replaycmd"
 )

@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/obs"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/retain"
 	"github.com/sluice-mail/sluice/services/internal/audit"
 	"github.com/sluice-mail/sluice/services/internal/await"
