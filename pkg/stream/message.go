@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -18,21 +19,24 @@ import (
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
-// Message is one mail as a Handler gets it.
+// Message is one mail of the log.
 type Message struct {
 	ID       ulid.ULID
 	Envelope *mailv1.Envelope
 	// EnvelopeBytes is the envelope as it was sent, with fields this version may not know.
 	EnvelopeBytes []byte
-	// Raw is the mail. It is nil for a large one (Envelope.Parts > 0), which is read through Open.
+	// Raw is the mail, a part of the message's payload. It is nil for a large one (Envelope.Parts > 0), which is read
+	// through Open.
 	Raw []byte
 
 	Stream   string
 	Shard    int
 	Sequence uint64
+	// Index is the mail's place, from 0, among the Of mails of the stream's message at Sequence.
+	Index, Of int
 	// Time is when the log took the mail.
 	Time time.Time
-	// Delivered counts the deliveries of this mail, this one included.
+	// Delivered counts the deliveries of the message, this one included.
 	Delivered uint64
 	// Alone says that earlier attempts ended badly: the mail is handled by itself, and the handler should do
 	// without everything it can do without (no derived columns).
@@ -45,7 +49,7 @@ type Message struct {
 }
 
 // understood are the bits of Envelope.requires this version knows what to do with.
-const understood = uint64(mailv1.Require_REQUIRE_PARTS)
+const understood = uint64(mailv1.Require_REQUIRE_PARTS | mailv1.Require_REQUIRE_PACKED)
 
 var (
 	// ErrDamaged: the log does not hold what the envelope says: parts are missing or mixed up, or size or SHA-256
@@ -57,38 +61,30 @@ var (
 	ErrTooNew = errors.New("the mail requires a newer version of this program")
 )
 
-// Decode makes a Message of a head: ErrUnreadable, ErrTooNew.
-func Decode(r record.Record, log record.Source) (*Message, error) {
-	env, raw, err := DecodeEnvelope(r.Header.Get(EnvelopeHeader))
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
-	}
-	if unknown := env.GetRequires() &^ understood; unknown != 0 {
-		return nil, fmt.Errorf("%w (unknown bits %#x in requires)", ErrTooNew, unknown)
-	}
-	id, err := envelopeID(env)
-	if err != nil {
-		return nil, err
-	}
-	shard, _ := Shard(r.Stream)
-	m := &Message{
-		ID: id, Envelope: env, EnvelopeBytes: raw,
-		Stream: r.Stream, Shard: shard, Sequence: r.Sequence, Time: r.Time,
-		Trace: r.Header.Get(TraceHeader), header: r.Header, log: log,
-	}
-	if env.GetParts() == 0 {
-		m.Raw = r.Data
-		if m.Raw == nil {
-			m.Raw = []byte{}
-		}
-	}
-	return m, nil
-}
-
 // Unreadable makes a Message of what Decode cannot read: it has a place and its bytes, but neither id nor envelope.
 func Unreadable(r record.Record, log record.Source) *Message {
 	shard, _ := Shard(r.Stream)
 	return &Message{Stream: r.Stream, Shard: shard, Sequence: r.Sequence, Time: r.Time, Raw: r.Data, header: r.Header, log: log}
+}
+
+// Verify checks that the bytes of a small mail are those that its envelope names: ErrDamaged. Whoever hands bytes on does
+// this first, else the reader of one mail could be given another's. Those of a large mail are checked as they are read.
+func (m *Message) Verify() error {
+	if m.Envelope.GetParts() > 0 {
+		return nil
+	}
+	sum := sha256.Sum256(m.Raw)
+	return checkBytes(m.Envelope, uint64(len(m.Raw)), sum[:])
+}
+
+func checkBytes(env *mailv1.Envelope, size uint64, sum []byte) error {
+	if size != env.GetSize() {
+		return fmt.Errorf("%w: it has %d bytes, the envelope says %d", ErrDamaged, size, env.GetSize())
+	}
+	if !bytes.Equal(sum, env.GetSha256()) {
+		return fmt.Errorf("%w: its SHA-256 is %x, the envelope says %x", ErrDamaged, sum, env.GetSha256())
+	}
+	return nil
 }
 
 // Key names the mail for people: its id in text, or what else the log knows it by when its envelope cannot be read.
@@ -102,14 +98,32 @@ func (m *Message) Key() string {
 	return m.Stream + "-" + strconv.FormatUint(m.Sequence, 10)
 }
 
-// Head is the message that carries this mail (of a large one: its head) to another subject, without the headers of its
-// way through the log.
-func (m *Message) Head(subject string) *nats.Msg {
+// Head is the message that carries this mail alone (of a large one: its head) to another subject, without the headers of
+// its way through the log.
+func (m *Message) Head(subject string) (*nats.Msg, error) {
 	head := &nats.Msg{Subject: subject, Header: ownHeaders(m.header)}
 	if m.Envelope.GetParts() == 0 {
 		head.Data = m.Raw
 	}
-	return head
+	if m.Of <= 1 {
+		return head, nil
+	}
+	text, err := alone(m.Envelope)
+	if err != nil {
+		return nil, err
+	}
+	head.Header.Set(EnvelopeHeader, text)
+	head.Header.Del(EnvelopesHeader)
+	return head, nil
+}
+
+// Place names the mail's place in the log: MAIL_0/17, or MAIL_0/17/3 for the third mail of a pack.
+func (m *Message) Place() string {
+	place := m.Stream + "/" + strconv.FormatUint(m.Sequence, 10)
+	if m.Of > 1 {
+		place += "/" + strconv.Itoa(m.Index+1)
+	}
+	return place
 }
 
 // Part reads part i (from 0) of a large mail and addresses it to another subject. ErrDamaged: the log does not have it.

@@ -138,11 +138,8 @@ func (v *verifier) Read(b []byte) (int, error) {
 	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
-	if v.size != v.env.GetSize() {
-		return n, fmt.Errorf("%w: it has %d bytes, the envelope says %d", ErrDamaged, v.size, v.env.GetSize())
-	}
-	if sum := v.sum.Sum(nil); string(sum) != string(v.env.GetSha256()) {
-		return n, fmt.Errorf("%w: its SHA-256 is %x, the envelope says %x", ErrDamaged, sum, v.env.GetSha256())
+	if bad := checkBytes(v.env, v.size, v.sum.Sum(nil)); bad != nil {
+		return n, bad
 	}
 	return n, err
 }

@@ -26,7 +26,9 @@ type Head struct {
 	Stream   string
 	Shard    int
 	Sequence uint64
-	Time     time.Time
+	// Index is the mail's place, from 0, among the Of mails of its message.
+	Index, Of int
+	Time      time.Time
 }
 
 // Bounds is a range of sequences of one shard, both ends included; empty when From > To.
@@ -115,32 +117,41 @@ func (r *Reader) SequenceAt(ctx context.Context, shard int, t time.Time) (uint64
 }
 
 // Heads calls fn for the head of every mail in b in the order of the log, in bounded memory. Sequences that
-// retention purges meanwhile are passed over.
+// retention purges meanwhile are passed over. A message that cannot be read is one head with Err.
 func (r *Reader) Heads(ctx context.Context, b Bounds, fn func(Head) error) error {
 	if b.From > b.To {
 		return nil
 	}
 	w := record.Walk{JS: r.js, Stream: StreamName(b.Shard), Subject: HeadSubject(b.Shard), From: b.From, To: b.To}
-	return w.Each(ctx, func(m record.Walked) error { return fn(newHead(m.Record)) })
+	return w.Each(ctx, func(m record.Walked) error {
+		for _, h := range newHeads(m.Record) {
+			if err := fn(h); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
-func newHead(r record.Record) Head {
-	shard, _ := Shard(r.Stream)
-	h := Head{Stream: r.Stream, Shard: shard, Sequence: r.Sequence, Time: r.Time, Retry: r.Header.Get(RetryHeader)}
-	env, raw, err := DecodeEnvelope(r.Header.Get(EnvelopeHeader))
-	if err == nil {
-		h.ID, err = envelopeID(env)
-	}
+func newHeads(r record.Record) []Head {
+	retry := r.Header.Get(RetryHeader)
+	mails, err := decodeEnvelopes(r, record.Source{})
 	if err != nil {
-		h.Err = err
-		return h
+		shard, _ := Shard(r.Stream)
+		return []Head{{Err: err, Stream: r.Stream, Shard: shard, Sequence: r.Sequence, Of: 1, Time: r.Time, Retry: retry}}
 	}
-	h.Envelope, h.EnvelopeBytes = env, raw
-	return h
+	heads := make([]Head, len(mails))
+	for i, m := range mails {
+		heads[i] = Head{
+			ID: m.ID, Envelope: m.Envelope, EnvelopeBytes: m.EnvelopeBytes, Retry: retry,
+			Stream: m.Stream, Shard: m.Shard, Sequence: m.Sequence, Index: m.Index, Of: m.Of, Time: m.Time,
+		}
+	}
+	return heads
 }
 
-// Message reads one mail by the sequence of its head.
-func (r *Reader) Message(ctx context.Context, shard int, sequence uint64) (*Message, error) {
+// Message reads one mail by the sequence of its message and its place, from 0, in it.
+func (r *Reader) Message(ctx context.Context, shard int, sequence uint64, index int) (*Message, error) {
 	rec, err := r.log.Sequence(ctx, StreamName(shard), sequence)
 	if err != nil {
 		return nil, fmt.Errorf("reading sequence %d of %s: %w", sequence, StreamName(shard), err)
@@ -148,7 +159,14 @@ func (r *Reader) Message(ctx context.Context, shard int, sequence uint64) (*Mess
 	if rec.Subject != HeadSubject(shard) {
 		return nil, fmt.Errorf("sequence %d of %s is not the head of a mail", sequence, StreamName(shard))
 	}
-	return Decode(rec, r.log)
+	mails, err := Decode(rec, r.log)
+	if err != nil {
+		return nil, err
+	}
+	if index < 0 || index >= len(mails) {
+		return nil, fmt.Errorf("sequence %d of %s has %d mails, no number %d", sequence, StreamName(shard), len(mails), index+1)
+	}
+	return mails[index], nil
 }
 
 // SettledUpTo is the sequence up to which a consumer has settled every mail of a shard, 0 when it does not exist.
@@ -163,7 +181,7 @@ func (r *Reader) SettledUpTo(ctx context.Context, shard int, consumer string) (u
 	return c.CachedInfo().AckFloor.Stream, nil
 }
 
-// pending asks the log how many mails it has from a sequence on.
+// pending asks the log how many messages with mails it has from a sequence on.
 func (r *Reader) pending(ctx context.Context, shard int, from uint64) (uint64, error) {
 	c, err := r.js.CreateConsumer(ctx, StreamName(shard), jetstream.ConsumerConfig{
 		FilterSubject: HeadSubject(shard), DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
@@ -177,7 +195,7 @@ func (r *Reader) pending(ctx context.Context, shard int, from uint64) (uint64, e
 	return info.NumPending, nil
 }
 
-// Count asks the log how many mails b has; what arrives between the questions makes it a little low.
+// Count asks the log how many messages with mails b has; what arrives between the questions makes it a little low.
 func (r *Reader) Count(ctx context.Context, b Bounds) (uint64, error) {
 	from, err := r.pending(ctx, b.Shard, b.From)
 	if err != nil {

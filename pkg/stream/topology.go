@@ -52,12 +52,12 @@ const (
 
 // Headers of a stream message.
 const (
-	// EnvelopeHeader holds the mail.v1.Envelope, see EncodeEnvelope.
-	EnvelopeHeader = "Mail-Envelope"
-	// IDHeader makes the log drop a second copy of the same mail within its window (2 minutes).
+	// EnvelopeHeader holds the mail.v1.Envelope of the first mail, see EncodeEnvelope; EnvelopesHeader those of the
+	// others, see pack.go.
+	EnvelopeHeader  = "Mail-Envelope"
+	EnvelopesHeader = "Mail-Envelopes"
+	// IDHeader makes the log drop a second copy of the same message within its window (2 minutes).
 	IDHeader = "Nats-Msg-Id"
-	// TraceHeader is the W3C trace context of the SMTP transaction, when traced.
-	TraceHeader = "traceparent"
 
 	// The headers of a dead letter: why, since when, and where the mail stood.
 	DeadReasonHeader   = "Mail-Dead-Reason"
@@ -86,7 +86,7 @@ const (
 const (
 	// AckWait is how long the log waits for a word about a message it has delivered before it delivers it again.
 	AckWait       = 60 * time.Second
-	maxAckPending = 8192
+	maxAckPending = 1024
 )
 
 // StreamName is the stream of a shard.
@@ -102,7 +102,7 @@ func Shard(streamName string) (shard int, ok bool) {
 	return n, true
 }
 
-// HeadSubject carries one message per mail.
+// HeadSubject carries the messages with mails: small ones with their bytes, the heads of large ones.
 func HeadSubject(shard int) string { return "mail.in." + strconv.Itoa(shard) }
 
 // PartSubject carries the raw bytes of mails larger than PartBytes.

@@ -16,7 +16,10 @@ import (
 // Bury writes the whole mail to MAIL_DEAD with the reason and returns nil only when the log has it. A part that is gone
 // is replaced by a marked empty one: a dead letter keeps what there is.
 func (d *Letters) Bury(ctx context.Context, m *stream.Message, reason string) error {
-	head := m.Head(stream.DeadSubject)
+	head, err := m.Head(stream.DeadSubject)
+	if err != nil {
+		return err
+	}
 	for name, value := range map[string]string{
 		stream.DeadIDHeader:       m.Key(),
 		stream.DeadReasonHeader:   reason,
@@ -28,8 +31,7 @@ func (d *Letters) Bury(ctx context.Context, m *stream.Message, reason string) er
 	} {
 		head.Header.Set(name, value)
 	}
-	id := "dead/" + m.Stream + "/" + strconv.FormatUint(m.Sequence, 10)
-	_, err := publish.Copy(ctx, d.nc, id, head, parts(ctx, m, stream.DeadPartSubject, true))
+	_, err = publish.Copy(ctx, d.nc, "dead/"+m.Place(), head, parts(ctx, m, stream.DeadPartSubject, true))
 	return err
 }
 

@@ -74,9 +74,9 @@ func (d *Letters) letter(r record.Record) Letter {
 	l.Died, _ = time.Parse(time.RFC3339Nano, h.Get(stream.DeadTimeHeader))
 	l.Accepted, _ = time.Parse(time.RFC3339Nano, h.Get(stream.DeadAcceptedHeader))
 	l.Retries, _ = strconv.Atoi(h.Get(stream.RetryHeader))
-	m, err := stream.Decode(r, d.log)
-	if err != nil {
-		m = stream.Unreadable(r, d.log)
+	m := stream.Unreadable(r, d.log)
+	if mails, err := stream.Decode(r, d.log); err == nil && len(mails) == 1 {
+		m = mails[0]
 	}
 	l.ID, l.Message = m.ID, m
 	return l

@@ -86,7 +86,10 @@ func (d *Letters) publish(ctx context.Context, key string, found []uint64) (retr
 		return retried{}, err
 	}
 	attempt := strconv.Itoa(l.Retries + 1)
-	head := l.Message.Head(stream.HeadSubject(shard))
+	head, err := l.Message.Head(stream.HeadSubject(shard))
+	if err != nil {
+		return retried{}, fmt.Errorf("retrying %s: %w", key, err)
+	}
 	maps.DeleteFunc(head.Header, func(name string, _ []string) bool { return strings.HasPrefix(name, "Mail-Dead-") })
 	head.Header.Set(stream.RetryHeader, attempt)
 	sequence, err := publish.Copy(ctx, d.nc, key+"/retry/"+attempt, head, parts(ctx, l.Message, stream.PartSubject(shard), false))

@@ -100,13 +100,13 @@ func (b batch) awaitCommit(ctx context.Context, t ticket, id string, n int) answ
 	}
 }
 
-// await returns the next answer of a ticket, with index -1 when there will be none.
+// await returns the next answer of a ticket, with number -1 when there will be none.
 func (t ticket) await(ctx context.Context, lost <-chan struct{}, wait time.Duration) (int, answer) {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case r := <-t.answers:
-		return r.index, r.answer
+		return r.number, r.answer
 	case <-lost:
 		return -1, answer{lost: errDisconnected}
 	case <-timer.C:

@@ -2,80 +2,157 @@ package publish
 
 import (
 	"fmt"
-	"strconv"
+	"slices"
+	"time"
 )
 
-// settle applies one answer to all the mails it is about; pause says that it is no use to try again at once.
-func (c *committer) settle(flight []*item, a answer) (pause bool) {
-	c.publisher.metrics.answers.WithLabelValues(a.label()).Inc()
-	result := classify(a)
-	c.note(result, a, size(flight))
-	for _, it := range flight {
-		switch result {
-		case stored:
-			it.finish(nil)
-		case full:
-			it.finish(fmt.Errorf("%w: %w", ErrFull, a.reason()))
-		default:
-			it.later(result, a.reason())
+// answered tells it what the log said to an attempt. A late acknowledgement counts as well as one in time: the bytes are
+// the same. Any other late answer is about something that is past.
+func (c *committer) answered(now time.Time, number uint64, a answer) {
+	p := c.attempts[number]
+	if p == nil || number != p.attempt && classify(a) != stored {
+		return
+	}
+	c.settle(now, p, a)
+	c.advance(now)
+}
+
+// lose notes that an attempt will not be answered.
+func (c *committer) lose(now time.Time, p *pack, why error) { c.settle(now, p, answer{lost: why}) }
+
+// settle is the table of outcomes (publisher_outcome.go) for a pack.
+func (c *committer) settle(now time.Time, p *pack, a answer) {
+	outcome := classify(a)
+	c.out.notes = append(c.out.notes, note{outcome, a, len(p.payload)})
+	p.attempt = 0
+	switch outcome {
+	case stored:
+		c.conclude(now, p, nil)
+	case full:
+		c.conclude(now, p, p.word(fmt.Errorf("%w: %w", ErrFull, a.reason())))
+	case wrong:
+		c.refused(now, p, a)
+	case doubled:
+		p.copy++
+		p.unsure, p.last, p.due = true, a.reason(), now
+	default:
+		c.again(now, p, outcome, a)
+	}
+}
+
+// word is what those who wait are told: whoever was unsure before stays unsure.
+func (p *pack) word(err error) error {
+	if p.unsure {
+		return unconfirmed(err)
+	}
+	return err
+}
+
+// again has a pack sent once more after a pause.
+func (c *committer) again(now time.Time, p *pack, outcome outcome, a answer) {
+	p.last = a.reason()
+	switch outcome {
+	case unsure:
+		p.unsure = true
+	case busy:
+		p.last = fmt.Errorf("%w: %w", ErrBusy, a.reason())
+	case absent:
+		p.last = fmt.Errorf("%w: %w", ErrUnavailable, a.reason())
+	}
+	pause := c.longest
+	if p.tries < 16 {
+		pause = min(c.longest, c.pause<<(p.tries-1))
+	}
+	p.due = now.Add(pause)
+	c.out.trouble = true
+}
+
+// refused: the log will not take one of these mails as it is. Each is published by itself, once, so that the others pass.
+func (c *committer) refused(now time.Time, p *pack, a answer) {
+	if len(p.items) == 1 {
+		c.conclude(now, p, p.word(fmt.Errorf("%w: %w", ErrRefused, a.reason())))
+		return
+	}
+	from := 0
+	for i, it := range p.items {
+		part := p.payload[from : from+it.size]
+		from += it.size
+		if it.decided {
+			continue
+		}
+		one := &pack{
+			items: []*item{it}, envelopes: p.envelopes[i : i+1], payload: slices.Clone(part), copy: 1, awaited: 1,
+			unsure: p.unsure, last: a.reason(), due: now,
+		}
+		it.pack = one
+		c.packs = append(c.packs, one)
+		c.out.release -= it.size
+	}
+	c.drop(p)
+}
+
+// conclude ends a pack with one word to all who wait for it.
+func (c *committer) conclude(now time.Time, p *pack, err error) {
+	c.tellAll(p, err)
+	c.drop(p)
+	c.gather, c.expected = now.Add(c.linger), len(p.items)+len(c.queue)
+}
+
+func (c *committer) tellAll(p *pack, err error) {
+	for _, it := range p.items {
+		if it.pack == p {
+			c.tell(it, err)
 		}
 	}
-	return result == unsure || result == busy || result == absent
 }
 
-// settleSingle is settle for a mail published by itself: what the log finds wrong with it now will not get better.
-func (c *committer) settleSingle(it *item, a answer) (pause bool) {
-	if classify(a) != wrong {
-		return c.settle([]*item{it}, a)
-	}
-	c.publisher.metrics.answers.WithLabelValues(a.label()).Inc()
-	c.publisher.logger.Error("the log refuses a mail as it is; its sender was told to try again", "id", it.id, "reason", a.reason())
-	it.finish(fmt.Errorf("%w: %w", ErrRefused, a.reason()))
-	return false
-}
-
-// later notes why a mail is not stored yet.
-func (it *item) later(result outcome, reason error) {
-	it.mu.Lock()
-	defer it.mu.Unlock()
-	it.last, it.awaited = reason, false
-	switch result {
-	case doubled:
-		it.copy++
-		it.unsure = true
-	case unsure:
-		it.unsure = true
-	case busy:
-		it.last = fmt.Errorf("%w: %w", ErrBusy, reason)
-	case absent:
-		it.last = fmt.Errorf("%w: %w", ErrUnavailable, reason)
+func (c *committer) tell(it *item, err error) {
+	if !it.decided {
+		it.decided = true
+		c.out.settle = append(c.out.settle, result{it, err})
 	}
 }
 
-func size(flight []*item) (bytes int) {
-	for _, it := range flight {
-		bytes += it.size
+// surrender gives away everything that is surely not stored here, for another shard: the queue, and packs of which no
+// attempt went unanswered. gone says that the stream is no more, and with it what it may have stored.
+func (c *committer) surrender(gone bool) (queue []*item, packs []*pack) {
+	queue = c.queue
+	c.queue, c.bytes, c.room = nil, 0, 0
+	for _, p := range slices.Clone(c.packs) {
+		if p.attempt != 0 || p.sending > 0 || p.unsure && !gone {
+			continue
+		}
+		if p.unsure { // it may have been read before the stream went
+			p.copy++
+		}
+		c.forget(p)
+		packs = append(packs, p)
 	}
-	return bytes
+	return queue, packs
 }
 
-// note keeps the shard's health in step.
-func (c *committer) note(result outcome, a answer, bytes int) {
-	switch {
-	case result == stored || result == doubled:
-		c.shard.worked()
-	case result == full:
-		c.shard.isFull(bytes)
-	case a.lost != nil || result == busy: // a full disk may look like being busy, for ever
-		c.shard.failed()
+// adopt takes what another committer has surrendered.
+func (c *committer) adopt(now time.Time, queue []*item, packs []*pack) {
+	for _, p := range packs {
+		p.due = now
+		c.packs = append(c.packs, p)
+		c.earlier(p.items)
 	}
+	c.earlier(queue)
+	for _, it := range queue {
+		it.arrived = now
+		c.queue = append(c.queue, it)
+		c.bytes += it.size
+		c.room += it.room
+	}
+	c.advance(now)
 }
 
-// copyID is the de-duplication id of the n-th message of a mail: the first carries the bare id. A copy is
-// published when an earlier attempt is in the log but perhaps not on its disk; the database keeps one of them.
-func copyID(id string, n int) string {
-	if n <= 1 {
-		return id
+// earlier takes the deadlines of mails into account.
+func (c *committer) earlier(items []*item) {
+	for _, it := range items {
+		if c.earliest.IsZero() || it.deadline.Before(c.earliest) {
+			c.earliest = it.deadline
+		}
 	}
-	return id + "/" + strconv.Itoa(n)
 }

@@ -46,8 +46,8 @@ func (p *Publisher) publishLarge(ctx context.Context, id string, m Mail) error {
 		return err
 	}
 	size := int64(m.Envelope.Size)
-	s.queue.large.Add(size)
-	defer s.queue.large.Add(-size)
+	s.driver.large.Add(size)
+	defer s.driver.large.Add(-size)
 	if err := l.publish(ctx); err != nil {
 		return fmt.Errorf("publishing mail %s (%d bytes in %d parts): %w", id, m.Envelope.Size, l.parts, err)
 	}
@@ -109,7 +109,7 @@ func (l *largeMail) settle(a answer) (result outcome, done bool, err error) {
 	l.p.metrics.answers.WithLabelValues(a.label()).Inc()
 	result = classify(a)
 	if result != full { // that a large mail does not fit says nothing about small ones
-		l.shard.queue.note(result, a, 0)
+		l.shard.note(result, a, 0)
 	}
 	reason := a.reason()
 	switch result {
@@ -136,12 +136,14 @@ func (l *largeMail) settle(a answer) (result outcome, done bool, err error) {
 
 // attempt publishes the batch once. The error is for what is wrong on this side: the mail cannot be read.
 func (l *largeMail) attempt(ctx context.Context) (answer, error) {
-	it := item{id: l.id, envelope: l.envelope, copy: l.copy, mail: Mail{Trace: l.mail.Trace}}
 	b := batch{
 		nc: l.p.nc, replies: l.p.replies, wait: l.p.answerWait, lost: l.p.link.disconnected(),
-		beforeCommit: func() { l.shard.queue.letPass(ctx) },
+		beforeCommit: func() { l.shard.driver.letPass(ctx) },
 	}
-	return b.send(ctx, it.message(stream.HeadSubject(l.shard.number)), l.read)
+	head := &nats.Msg{Subject: stream.HeadSubject(l.shard.number), Header: nats.Header{
+		stream.IDHeader: {copyID(l.id, l.copy)}, stream.EnvelopeHeader: {l.envelope},
+	}}
+	return b.send(ctx, head, l.read)
 }
 
 // read gives the parts in order, each in the same buffer.

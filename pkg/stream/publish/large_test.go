@@ -187,8 +187,8 @@ func TestUnreadableSpoolLeavesNothing(t *testing.T) {
 
 // TestLargeMailWaitsForItsTurn, but not longer than its sender.
 func TestLargeMailWaitsForItsTurn(t *testing.T) {
-	_, p := startFakeLog(t, "")
-	p.shards = []*shard{testShard(p)}
+	p := startSilentLog(t)
+	p.shards = []*shard{testShard(p, 0)}
 	p.large <- struct{}{}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

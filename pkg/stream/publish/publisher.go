@@ -26,8 +26,6 @@ type Mail struct {
 	Envelope *mailv1.Envelope
 	Raw      []byte
 	Body     io.ReaderAt
-	// Trace is the W3C traceparent of the SMTP transaction, empty when not traced.
-	Trace string
 }
 
 // Config bounds the publisher. Zero values mean the defaults.
@@ -59,7 +57,8 @@ type Publisher struct {
 	js      jetstream.JetStream
 	replies *replies // while Run runs
 	shards  []*shard
-	streak  streak // of small mails
+	sticky  sticky     // where small mails go
+	moving  sync.Mutex // held while mails go from one shard to another
 }
 
 // New makes a publisher; nothing is published before Run runs.
@@ -107,12 +106,12 @@ func (p *Publisher) Publish(ctx context.Context, m Mail) (err error) {
 	if err != nil {
 		return err
 	}
+	if m.Envelope.Size <= stream.PartBytes {
+		return p.publishSmall(ctx, id, m, start.Add(p.cfg.Deadline))
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Deadline)
 	defer cancel()
-	if m.Envelope.Size > stream.PartBytes {
-		return p.publishLarge(ctx, id, m)
-	}
-	return p.publishSmall(ctx, id, m)
+	return p.publishLarge(ctx, id, m)
 }
 
 // checkMail guards the wire contract; a mail that fails it is a programming error of the caller.
@@ -130,70 +129,35 @@ func checkMail(m Mail) (id string, err error) {
 	return u.String(), nil
 }
 
-func (p *Publisher) publishSmall(ctx context.Context, id string, m Mail) error {
+func (p *Publisher) publishSmall(ctx context.Context, id string, m Mail, deadline time.Time) error {
 	size := int64(m.Envelope.Size)
 	if p.inflight.Add(size) > p.cfg.MaxInflightBytes && size > 0 {
 		p.inflight.Add(-size)
 		return fmt.Errorf("%w: %d bytes of mail wait for it already", ErrBusy, p.cfg.MaxInflightBytes)
 	}
 	p.metrics.inflightBytes.Add(float64(size))
-	defer func() {
-		p.inflight.Add(-size)
-		p.metrics.inflightBytes.Sub(float64(size))
-	}()
-	it, err := newItem(id, m)
+	it, err := newItem(id, m, deadline)
 	if err != nil {
+		p.release(int(size))
 		return err
 	}
 	s, err := p.pickSmall()
 	if err != nil {
+		p.release(int(size))
 		return err
 	}
-	s.queue.enqueue(it)
-	select {
-	case err = <-it.done:
-	case <-ctx.Done():
-		err = it.expired(ctx.Err())
-	}
-	if err != nil {
-		return fmt.Errorf("publishing mail %s: %w", id, err)
-	}
-	return nil
+	return s.driver.publish(ctx, it)
 }
 
-func newItem(id string, m Mail) (*item, error) {
-	envelope, err := stream.EncodeEnvelope(m.Envelope)
-	if err != nil {
-		return nil, fmt.Errorf("publishing mail %s: %w", id, err)
+// release takes mails out of the count of bytes that are held.
+func (p *Publisher) release(bytes int) {
+	if bytes != 0 {
+		p.inflight.Add(-int64(bytes))
+		p.metrics.inflightBytes.Sub(float64(bytes))
 	}
-	if m.Raw == nil {
-		// Spooled although small: the connection's memory was needed elsewhere.
-		m.Raw = make([]byte, m.Envelope.Size)
-		if _, err := io.ReadFull(io.NewSectionReader(m.Body, 0, int64(m.Envelope.Size)), m.Raw); err != nil {
-			return nil, fmt.Errorf("publishing mail %s: reading the spooled mail: %w", id, err)
-		}
-	}
-	return &item{id: id, envelope: envelope, mail: m, size: len(m.Raw) + len(envelope), copy: 1, done: make(chan error, 1)}, nil
 }
 
-// expired is what to tell when the time is up. An answer that came in the same moment wins.
-func (it *item) expired(cause error) error {
-	isUnsure, last := it.abandon()
-	select {
-	case err := <-it.done:
-		return err
-	default:
-	}
-	switch {
-	case isUnsure:
-		return unconfirmed(cmp.Or(last, cause))
-	case last != nil:
-		return last
-	}
-	return fmt.Errorf("%w: %w", ErrUnavailable, cause)
-}
-
-// unconfirmed says why without being it too: a mail that may be in the log is not one that the log had no time for.
+// unconfirmed wraps why with %v, so that the result never matches ErrBusy or ErrFull.
 func unconfirmed(why error) error { return fmt.Errorf("%w: %v", ErrUnconfirmed, why) }
 
 func resultLabel(err error) string {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -231,7 +230,7 @@ func TestOneShardOfFourMissing(t *testing.T) {
 	l := startLoad(t, p, 32)
 	l.more(t, 500)
 	p.mu.Lock()
-	number := p.streak.shard.number
+	number := p.sticky.shard.number
 	p.mu.Unlock()
 	gone := heads(t, log.js, number)
 	if err := log.js.DeleteStream(t.Context(), stream.StreamName(number)); err != nil {
@@ -265,30 +264,49 @@ func TestSilentShard(t *testing.T) {
 }
 
 func silentShard(t *testing.T, missing bool) {
-	_, p := startFakeLog(t, "")
-	silent, other := testShard(p), testShard(p)
-	other.number = 1
+	p := startSilentLog(t)
+	silent, other := testShard(p, 0), testShard(p, 1)
 	p.shards = []*shard{silent, other}
-	flight := newItems(t, 3)
-	silent.queue.enqueue(flight[1:]...)
+	silent.driver.c.inFlight = 1
+	items := make([]*item, 3)
+	for i := range items {
+		m := newMail(t, 100)
+		var err error
+		if items[i], err = newItem(mailID(m), m, time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		items[i].home.Store(silent.driver)
+		silent.driver.tell(func(c *committer, now time.Time) {
+			c.link(now, true)
+			c.add(now, items[i])
+		})
+	}
+	if got := silent.driver.unsent; len(got) != 1 || got[0].pack != items[0].pack {
+		t.Fatalf("%d packs are sent, want the one with the first mail", len(got))
+	}
+	silent.driver.tell(func(c *committer, now time.Time) { c.sent(now, silent.driver.unsent[0], nil) })
 	if missing {
 		silent.gone()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	silent.queue.commit(ctx, slices.Clone(flight[:1]), nil)
-	if missing {
-		moved := other.queue.drain()
-		if i := slices.Index(moved, flight[0]); len(moved) != 3 || i < 0 || moved[i].copy != 2 {
-			t.Errorf("%d mails went to the other shard, the one that was sent at %d; want 3, that one as a copy", len(moved), i)
-		}
-		return
+	silent.driver.tell(func(c *committer, now time.Time) { c.tick(now.Add(answerWait)) })
+	if got := other.driver.c.queue; len(got) != 2 || got[0] != items[1] || got[1] != items[2] {
+		t.Errorf("%d mails went to the other shard, want the two that were not sent", len(got))
 	}
-	if err := <-flight[0].done; !errors.Is(err, ErrUnconfirmed) {
+	packs, home := other.driver.c.packs, other.driver
+	if !missing {
+		packs, home = silent.driver.c.packs, silent.driver
+	}
+	if len(packs) != 1 || packs[0] != items[0].pack || items[0].home.Load() != home || items[1].home.Load() != other.driver {
+		t.Fatalf("the mail that was sent is not where it should be")
+	}
+	if want := map[bool]int{false: 1, true: 2}[missing]; packs[0].copy != want {
+		t.Errorf("it will be sent as copy %d, want %d", packs[0].copy, want)
+	}
+	if err := items[0].leave(errors.New("enough")); !errors.Is(err, ErrUnconfirmed) {
 		t.Errorf("the mail that was sent ends with %v, want %v", err, ErrUnconfirmed)
 	}
-	if got := len(other.queue.drain()); got != 2 {
-		t.Errorf("%d mails went to the other shard, want 2", got)
+	if err := items[1].leave(errors.New("enough")); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("a mail that was never sent ends with %v, want %v", err, ErrUnavailable)
 	}
 }
 
@@ -329,13 +347,12 @@ func TestUnsyncedLogIsRefused(t *testing.T) {
 
 func TestClockThatIsOffRefusesMail(t *testing.T) {
 	now := time.Now()
-	info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Metadata: map[string]string{DurabilityKey: string(stream.SyncedSingle)}}}
+	info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Metadata: map[string]string{stream.DurabilityKey: string(stream.SyncedSingle)}}}
 	for _, tt := range []struct {
 		ahead time.Duration
 		want  error
 	}{{0, nil}, {59 * time.Second, nil}, {-59 * time.Second, nil}, {62 * time.Second, ErrClock}, {-62 * time.Second, ErrClock}} {
-		_, p := startFakeLog(t, ackSingle)
-		s := testShard(p)
+		s := testShard(startSilentLog(t), 0)
 		info.TimeStamp = now.Add(tt.ahead)
 		s.learn(info, now.Add(-time.Millisecond), now.Add(time.Millisecond))
 		if err, _ := s.state(); !errors.Is(err, tt.want) {
@@ -346,9 +363,14 @@ func TestClockThatIsOffRefusesMail(t *testing.T) {
 
 // TestTooMuchAtOnce: what waits for the log is bounded.
 func TestTooMuchAtOnce(t *testing.T) {
-	_, p := startFakeLog(t, "")
-	s := testShard(p)
+	p := startSilentLog(t)
+	s := testShard(p, 0)
 	p.shards = []*shard{s}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { s.driver.run(ctx) })
+	defer running.Wait()
+	defer cancel()
 	p.cfg.MaxInflightBytes, p.cfg.Deadline = 1000, time.Second
 	first := make(chan error, 1)
 	go func() { first <- p.Publish(t.Context(), newMail(t, 950)) }()

@@ -2,6 +2,8 @@ package publish
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,11 +18,13 @@ type link struct {
 	lost  chan struct{} // closed when the connection is lost, then replaced
 	up    chan struct{} // closed while connected
 	isUp  bool
+	tell  map[int]func(up bool)
+	next  int
 	since time.Time // of the present state
 }
 
 func newLink(nc *nats.Conn) *link {
-	l := &link{nc: nc, lost: make(chan struct{}), up: make(chan struct{}), since: time.Now()}
+	l := &link{nc: nc, lost: make(chan struct{}), up: make(chan struct{}), since: time.Now(), tell: make(map[int]func(bool))}
 	l.set(nc.IsConnected())
 	return l
 }
@@ -46,18 +50,38 @@ func (l *link) follow(ctx context.Context) {
 
 func (l *link) set(up bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if up == l.isUp {
+		l.mu.Unlock()
 		return
 	}
 	l.isUp, l.since = up, time.Now()
 	if up {
 		close(l.up)
-		return
+	} else {
+		l.up = make(chan struct{})
+		close(l.lost)
+		l.lost = make(chan struct{})
 	}
-	l.up = make(chan struct{})
-	close(l.lost)
-	l.lost = make(chan struct{})
+	tell := slices.Collect(maps.Values(l.tell))
+	l.mu.Unlock()
+	for _, fn := range tell {
+		fn(up)
+	}
+}
+
+// subscribe calls fn with the present state and with every change until the returned function is called.
+func (l *link) subscribe(fn func(up bool)) (end func()) {
+	l.mu.Lock()
+	up, id := l.isUp, l.next
+	l.next++
+	l.tell[id] = fn
+	l.mu.Unlock()
+	fn(up)
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.tell, id)
+	}
 }
 
 // wait returns when there is a connection; false when ctx ended first.

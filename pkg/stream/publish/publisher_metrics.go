@@ -12,7 +12,7 @@ type publisherMetrics struct {
 	duration      *prometheus.HistogramVec
 	inflight      prometheus.Gauge
 	inflightBytes prometheus.Gauge
-	batchSize     prometheus.Histogram
+	packMails     prometheus.Histogram
 	answers       *prometheus.CounterVec
 	up            *prometheus.GaugeVec
 	durability    *prometheus.GaugeVec
@@ -31,12 +31,12 @@ func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
 		inflightBytes: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_publish_inflight_bytes", Help: "Bytes of small mails waiting for the log.",
 		}),
-		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "sluice_publish_batch_size", Help: "Mails that were committed together; those published one by one count as 1.",
+		packMails: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sluice_publish_pack_mails", Help: "Mails in one message of the log.",
 			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 500},
 		}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_publish_answers_total", Help: "What the log answered to publishes and batches: stored, duplicate, an API error code, or why nothing.",
+			Name: "sluice_publish_answers_total", Help: "What the log answered to packs and large mails: stored, duplicate, an API error code, or why nothing.",
 		}, []string{"code"}),
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_publish_shard_up", Help: "1 when mail may go to this shard of the log.",
@@ -45,7 +45,7 @@ func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
 			Name: "sluice_publish_shard_durability", Help: "1 for the durability class of this shard.",
 		}, []string{"shard", "durability"}),
 	}
-	reg.MustRegister(m.duration, m.inflight, m.inflightBytes, m.batchSize, m.answers, m.up, m.durability)
+	reg.MustRegister(m.duration, m.inflight, m.inflightBytes, m.packMails, m.answers, m.up, m.durability)
 	return m
 }
 

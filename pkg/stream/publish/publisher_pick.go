@@ -19,23 +19,23 @@ func (p *Publisher) Ready() error {
 	return nil
 }
 
-// streakTime bounds a streak, so that the shards fill evenly.
-const streakTime = 2 * time.Second
+// stickyFor bounds how long one shard gets all small mails, so that the shards fill evenly.
+const stickyFor = 2 * time.Second
 
-// streak is a shard that gets all small mails since then. Spread mail by mail, a load that fills one flight at a time
-// would make several small ones of it, each with fsyncs of its own. A streak ends when a good flight waits already:
-// then the fsyncs of several shards overlap.
-type streak struct {
+// sticky is the shard that gets all small mails since then. Spread mail by mail, a load that fills one pack at a time would
+// make several small ones of it, each with a fsync of its own. It ends early when a whole pack waits already: then the
+// fsyncs of several shards overlap.
+type sticky struct {
 	shard *shard
 	since time.Time
 }
 
-// pickSmall chooses the shard for a small mail: that of the present streak while it lasts and is well.
+// pickSmall chooses the shard for a small mail: the sticky one while it is well.
 func (p *Publisher) pickSmall() (*shard, error) {
 	p.mu.Lock()
-	last := p.streak
+	last, only := p.sticky, len(p.shards) == 1
 	p.mu.Unlock()
-	if last.goesOn() && p.link.downFor() <= grace {
+	if last.holds(only) && p.link.downFor() <= grace {
 		return last.shard, nil
 	}
 	s, err := p.pick()
@@ -43,17 +43,17 @@ func (p *Publisher) pickSmall() (*shard, error) {
 		return nil, err
 	}
 	p.mu.Lock()
-	p.streak = streak{s, time.Now()}
+	p.sticky = sticky{s, time.Now()}
 	p.mu.Unlock()
 	return s, nil
 }
 
-func (s streak) goesOn() bool {
-	if s.shard == nil || time.Since(s.since) > streakTime || !s.shard.grouped() {
+func (s sticky) holds(only bool) bool {
+	if s.shard == nil || !only && time.Since(s.since) > stickyFor {
 		return false
 	}
 	err, suffers := s.shard.state()
-	return err == nil && !suffers && !s.shard.queue.full() && s.shard.queue.large.Load() == 0
+	return err == nil && !suffers && (only || !s.shard.driver.full() && s.shard.driver.large.Load() == 0)
 }
 
 // pick chooses a shard: among the healthy ones that with the shortest queue, by turns when they are equal; one that
@@ -64,7 +64,7 @@ func (p *Publisher) pick() (*shard, error) {
 		return nil, fmt.Errorf("%w: no connection to it", ErrUnavailable)
 	}
 	p.mu.Lock()
-	shards, last := p.shards, p.streak.shard
+	shards, last := p.shards, p.sticky.shard
 	p.mu.Unlock()
 	var best *shard
 	var bestLoad int
@@ -78,7 +78,7 @@ func (p *Publisher) pick() (*shard, error) {
 			why = worse(why, err)
 			continue
 		}
-		load := s.queue.load()
+		load := s.driver.load()
 		if best == nil || bestSuffers && !suffers || bestSuffers == suffers && load < bestLoad {
 			best, bestLoad, bestSuffers = s, load, suffers
 		}
@@ -105,50 +105,37 @@ func worse(a, b error) error {
 	return b
 }
 
-// full says that a good flight is waiting.
-func (c *committer) full() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.filled()
-}
-
-// load is how many bytes wait in this committer.
-func (c *committer) load() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.bytes + c.aloft + int(c.large.Load())
-}
-
-// idle says that nothing is waiting for this committer's shard.
-func (c *committer) idle() bool { return c.load() == 0 }
-
-// reroute moves what a shard in trouble surely does not hold to one that works: its queue, and those mails of its
-// flight of which no attempt went unanswered; all of them when its stream is no more. It returns the rest of the
-// flight.
-func (p *Publisher) reroute(from *committer, flight []*item) []*item {
-	to, err := p.pick()
-	if err != nil || to.queue == from {
-		return flight
+// reroute moves what a shard in trouble surely does not hold to one that works: its queue, and those packs of which no
+// attempt went unanswered; all of them when its stream is no more.
+func (p *Publisher) reroute(from *driver) {
+	p.moving.Lock()
+	defer p.moving.Unlock()
+	if p.link.downFor() > 0 {
+		return
 	}
-	if _, suffers := to.state(); suffers {
-		return flight
+	best, err := p.pick()
+	if err != nil || best.driver == from {
+		return
 	}
-	rest, gone := flight[:0], from.shard.missing()
-	moved := from.drain()
-	for _, it := range flight {
-		it.mu.Lock()
-		switch {
-		case it.decided || it.abandoned:
-		case it.unsure && !gone:
-			rest = append(rest, it)
-		default:
-			if it.unsure { // it may have been read before the stream went
-				it.copy++
-			}
-			moved = append(moved, it)
+	if _, suffers := best.state(); suffers {
+		return
+	}
+	to, gone := best.driver, from.shard.missing()
+	from.mu.Lock()
+	to.mu.Lock()
+	queue, packs := from.c.surrender(gone)
+	for _, it := range queue {
+		it.home.Store(to)
+	}
+	for _, pack := range packs {
+		for _, it := range pack.items {
+			it.home.Store(to)
 		}
-		it.mu.Unlock()
 	}
-	to.queue.enqueue(moved...)
-	return rest
+	to.c.adopt(time.Now(), queue, packs)
+	out, _ := to.collect()
+	from.mu.Unlock()
+	to.mu.Unlock()
+	to.signal()
+	to.perform(out)
 }

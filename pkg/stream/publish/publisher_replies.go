@@ -9,23 +9,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// replies gives each answer of the log to the flight that waits for it, over one subscription.
+// replies gives each answer of the log to whoever waits for it, over one subscription.
 type replies struct {
-	prefix  string
-	sub     *nats.Subscription
-	mu      sync.Mutex
-	next    uint64
-	waiting map[uint64]chan<- reply
-}
-
-// reply is the answer to the message with that index of a flight.
-type reply struct {
-	index int
-	answer
+	prefix    string
+	sub       *nats.Subscription
+	mu        sync.Mutex
+	next      uint64
+	listeners map[uint64]func(number int, a answer)
 }
 
 func newReplies(nc *nats.Conn) (*replies, error) {
-	r := &replies{prefix: nc.NewInbox() + ".", waiting: make(map[uint64]chan<- reply)}
+	r := &replies{prefix: nc.NewInbox() + ".", listeners: make(map[uint64]func(int, answer))}
 	sub, err := nc.Subscribe(r.prefix+"*.*", r.deliver)
 	if err != nil {
 		return nil, fmt.Errorf("subscribing to the log's answers: %w", err)
@@ -37,48 +31,65 @@ func newReplies(nc *nats.Conn) (*replies, error) {
 func (r *replies) close() { _ = r.sub.Unsubscribe() }
 
 func (r *replies) deliver(msg *nats.Msg) {
-	flight, index, ok := strings.Cut(strings.TrimPrefix(msg.Subject, r.prefix), ".")
-	id, err1 := strconv.ParseUint(flight, 36, 64)
-	i, err2 := strconv.Atoi(index)
+	listener, number, ok := strings.Cut(strings.TrimPrefix(msg.Subject, r.prefix), ".")
+	id, err1 := strconv.ParseUint(listener, 36, 64)
+	n, err2 := strconv.Atoi(number)
 	if !ok || err1 != nil || err2 != nil {
 		return
 	}
 	r.mu.Lock()
-	c := r.waiting[id]
+	hear := r.listeners[id]
 	r.mu.Unlock()
-	if c == nil {
-		return // of an attempt that was given up
-	}
-	select {
-	case c <- reply{i, parse(msg)}:
-	default: // more answers than questions: not ours to guess
+	if hear != nil { // else it is of an attempt that was given up
+		hear(n, parse(msg))
 	}
 }
 
-// ticket is one flight's place in replies.
-type ticket struct {
+// listener is one place in replies.
+type listener struct {
 	replies *replies
 	id      uint64
-	answers chan reply
 }
 
-// open makes room for the answers to n messages; close it in the end.
-func (r *replies) open(n int) ticket {
-	c := make(chan reply, n)
+// listen has hear called with the answer to each message published with a reply subject of this listener; close it in
+// the end. hear must not block.
+func (r *replies) listen(hear func(number int, a answer)) listener {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.next++
-	r.waiting[r.next] = c
-	return ticket{r, r.next, c}
+	r.listeners[r.next] = hear
+	return listener{r, r.next}
 }
 
-// subject is the reply subject of the message with that index.
-func (t ticket) subject(index int) string {
-	return t.replies.prefix + strconv.FormatUint(t.id, 36) + "." + strconv.Itoa(index)
+// subject is the reply subject of the message with that number.
+func (l listener) subject(number int) string {
+	return l.replies.prefix + strconv.FormatUint(l.id, 36) + "." + strconv.Itoa(number)
 }
 
-func (t ticket) close() {
-	t.replies.mu.Lock()
-	defer t.replies.mu.Unlock()
-	delete(t.replies.waiting, t.id)
+func (l listener) close() {
+	l.replies.mu.Lock()
+	defer l.replies.mu.Unlock()
+	delete(l.replies.listeners, l.id)
+}
+
+// ticket is a listener whose answers are waited for.
+type ticket struct {
+	listener
+	answers chan reply
+}
+
+type reply struct {
+	number int
+	answer
+}
+
+// open makes room for n answers that are not fetched yet; close it in the end.
+func (r *replies) open(n int) ticket {
+	c := make(chan reply, n)
+	return ticket{r.listen(func(number int, a answer) {
+		select {
+		case c <- reply{number, a}:
+		default: // more answers than questions: not ours to guess
+		}
+	}), c}
 }

@@ -70,7 +70,7 @@ func (p *Publisher) ask(ctx context.Context, s *shard) {
 	switch {
 	case err == nil:
 		s.learn(info, asked, time.Now())
-		if s.queue.idle() {
+		if s.driver.idle() {
 			s.forgive()
 		}
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -95,7 +95,7 @@ func (p *Publisher) info(ctx context.Context, number int) (*jetstream.StreamInfo
 	return st.CachedInfo(), asked, nil
 }
 
-// discover adds the shards after the last known one, each with its committer, and says when to look again.
+// discover adds the shards after the last known one, each with its driver, and says when to look again.
 func (p *Publisher) discover(ctx context.Context, tasks *sync.WaitGroup) time.Duration {
 	for {
 		number := len(p.known())
@@ -110,11 +110,11 @@ func (p *Publisher) discover(ctx context.Context, tasks *sync.WaitGroup) time.Du
 			return watchEvery
 		}
 		s := &shard{number: number, logger: p.logger, metrics: p.metrics, allow: p.cfg.AllowUnsynced}
-		s.queue = newCommitter(p, s)
+		s.driver = newDriver(p, s)
 		s.learn(info, asked, time.Now())
 		p.mu.Lock()
 		p.shards = append(p.shards[:number:number], s)
 		p.mu.Unlock()
-		tasks.Go(func() { s.queue.run(ctx) })
+		tasks.Go(func() { s.driver.run(ctx) })
 	}
 }

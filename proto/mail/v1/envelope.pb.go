@@ -1,5 +1,7 @@
-// The wire contract of Sluice: one stream message is one mail. Its payload is exactly the raw bytes of the
-// mail; its header `Mail-Envelope` is the base64url (RFC 4648 section 5, no padding) of this message.
+// The wire contract of Sluice. A stream message carries one mail, or several: a pack. Its payload is the raw bytes of
+// its mails, one after the other, and nothing else. Its header `Mail-Envelope` is the base64url (RFC 4648 section 5, no
+// padding) of this message for the first mail; `Mail-Envelopes` has those of the others, in order, separated by commas.
+// The `size` of each says where its mail ends; together they are exactly as long as the payload.
 //
 // Rules: add fields only, never renumber, never change a meaning. A worker that does not know a bit of
 // `requires` must pause, not dead-letter: it is too old for this mail.
@@ -148,6 +150,8 @@ const (
 	Require_REQUIRE_NONE Require = 0
 	// The raw mail is in part messages (parts > 0).
 	Require_REQUIRE_PARTS Require = 1
+	// The stream message carries several mails; set in the envelope of each.
+	Require_REQUIRE_PACKED Require = 2
 )
 
 // Enum value maps for Require.
@@ -155,10 +159,12 @@ var (
 	Require_name = map[int32]string{
 		0: "REQUIRE_NONE",
 		1: "REQUIRE_PARTS",
+		2: "REQUIRE_PACKED",
 	}
 	Require_value = map[string]int32{
-		"REQUIRE_NONE":  0,
-		"REQUIRE_PARTS": 1,
+		"REQUIRE_NONE":   0,
+		"REQUIRE_PARTS":  1,
+		"REQUIRE_PACKED": 2,
 	}
 )
 
@@ -224,13 +230,16 @@ type Envelope struct {
 	Sha256 []byte `protobuf:"bytes,14,opt,name=sha256,proto3" json:"sha256,omitempty"`
 	// What the engine noticed about the bytes: a set of Flag bits.
 	Flags uint64 `protobuf:"varint,15,opt,name=flags,proto3" json:"flags,omitempty"`
-	// 0: the payload of this stream message is the raw mail. n > 0: the payload is empty and the raw mail is the
-	// concatenation of the n messages just before this one in the stream (sequences s-n to s-1).
+	// 0: the raw mail is in the payload of this stream message. n > 0: the mail is alone in its stream message, the
+	// payload is empty, and the raw mail is the concatenation of the n messages just before this one in the stream
+	// (sequences s-n to s-1).
 	Parts uint32 `protobuf:"varint,16,opt,name=parts,proto3" json:"parts,omitempty"`
 	// A set of Require bits: what a worker must understand to handle this mail at all.
 	Requires uint64 `protobuf:"varint,17,opt,name=requires,proto3" json:"requires,omitempty"`
 	// The SMTP session the mail came in on, for finding its log lines.
-	Session       string `protobuf:"bytes,18,opt,name=session,proto3" json:"session,omitempty"`
+	Session string `protobuf:"bytes,18,opt,name=session,proto3" json:"session,omitempty"`
+	// The W3C trace context (traceparent) of the SMTP transaction, empty when not traced.
+	Trace         string `protobuf:"bytes,19,opt,name=trace,proto3" json:"trace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,6 +396,13 @@ func (x *Envelope) GetRequires() uint64 {
 func (x *Envelope) GetSession() string {
 	if x != nil {
 		return x.Session
+	}
+	return ""
+}
+
+func (x *Envelope) GetTrace() string {
+	if x != nil {
+		return x.Trace
 	}
 	return ""
 }
@@ -568,7 +584,7 @@ var File_mail_v1_envelope_proto protoreflect.FileDescriptor
 
 const file_mail_v1_envelope_proto_rawDesc = "" +
 	"\n" +
-	"\x16mail/v1/envelope.proto\x12\amail.v1\"\x9b\x04\n" +
+	"\x16mail/v1/envelope.proto\x12\amail.v1\"\xb1\x04\n" +
 	"\bEnvelope\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x1f\n" +
 	"\vreceived_at\x18\x02 \x01(\x03R\n" +
@@ -591,7 +607,8 @@ const file_mail_v1_envelope_proto_rawDesc = "" +
 	"\x05flags\x18\x0f \x01(\x04R\x05flags\x12\x14\n" +
 	"\x05parts\x18\x10 \x01(\rR\x05parts\x12\x1a\n" +
 	"\brequires\x18\x11 \x01(\x04R\brequires\x12\x18\n" +
-	"\asession\x18\x12 \x01(\tR\asession\".\n" +
+	"\asession\x18\x12 \x01(\tR\asession\x12\x14\n" +
+	"\x05trace\x18\x13 \x01(\tR\x05trace\".\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02ip\x18\x01 \x01(\fR\x02ip\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\"I\n" +
@@ -612,10 +629,11 @@ const file_mail_v1_envelope_proto_rawDesc = "" +
 	"\fFLAG_BARE_CR\x10\x02\x12\f\n" +
 	"\bFLAG_NUL\x10\x04\x12\x18\n" +
 	"\x14FLAG_8BIT_UNDECLARED\x10\b\x12\r\n" +
-	"\tFLAG_BDAT\x10\x10*.\n" +
+	"\tFLAG_BDAT\x10\x10*B\n" +
 	"\aRequire\x12\x10\n" +
 	"\fREQUIRE_NONE\x10\x00\x12\x11\n" +
-	"\rREQUIRE_PARTS\x10\x01B4Z2github.com/sluice-mail/sluice/proto/mail/v1;mailv1b\x06proto3"
+	"\rREQUIRE_PARTS\x10\x01\x12\x12\n" +
+	"\x0eREQUIRE_PACKED\x10\x02B4Z2github.com/sluice-mail/sluice/proto/mail/v1;mailv1b\x06proto3"
 
 var (
 	file_mail_v1_envelope_proto_rawDescOnce sync.Once
