@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
 // gathering is a committer that waits for 20 mails, as after a batch of so many, until time is up.
@@ -51,7 +52,7 @@ func TestSentAhead(t *testing.T) {
 		t.Errorf("%d mails wait, which is no batch yet, and some were sent", breakEven)
 	}
 	ahead(t, c, mails[breakEven:12], 11)
-	eventually(t, "the log has them staged", func() bool {
+	streamtest.Eventually(t, "the log has them staged", func() bool {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		return len(f.staged) == 1 && len(f.staged[c.open.id]) == 11 && len(f.attempts) == 0

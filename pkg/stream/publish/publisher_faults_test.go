@@ -329,7 +329,7 @@ func TestUnsyncedLogIsRefused(t *testing.T) {
 
 func TestClockThatIsOffRefusesMail(t *testing.T) {
 	now := time.Now()
-	info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Metadata: map[string]string{DurabilityKey: string(stream.SyncedSingle)}}}
+	info := &jetstream.StreamInfo{Config: jetstream.StreamConfig{Metadata: map[string]string{stream.DurabilityKey: string(stream.SyncedSingle)}}}
 	for _, tt := range []struct {
 		ahead time.Duration
 		want  error

@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/natsd"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -77,17 +78,7 @@ func waitReady(t *testing.T, p *Publisher) {
 // become polls a condition with a deadline.
 func become(t *testing.T, wait time.Duration, what string, ok func() error) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(wait); ; <-tick.C {
-		err := ok()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v it is still not so that %s: %v", wait, what, err)
-		}
-	}
+	streamtest.Become(t, wait, what, ok)
 }
 
 func newMail(t testing.TB, size int) Mail {
