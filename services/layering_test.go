@@ -71,6 +71,12 @@ func part(importPath string) (layer, name string) {
 	return elements[0], elements[1]
 }
 
+// isRoom says whether a package is one of the rooms of pkg/stream, which build on it. What is internal serves them all.
+func isRoom(importPath string) bool {
+	room, inside := strings.CutPrefix(importPath, root+"pkg/stream/")
+	return inside && room != "internal" && !strings.HasPrefix(room, "internal/")
+}
+
 // broken says which rule an import breaks, or "".
 func broken(from, to string) string {
 	layer, name := part(from)
@@ -78,6 +84,10 @@ func broken(from, to string) string {
 	rank := map[string]int{"proto": 1, "pkg": 2, "services": 3}
 	independent := []string{"smtpd", "mailparse", "env", "obs", "lifecycle"}
 	switch {
+	case from == root+"pkg/stream" && isRoom(to):
+		return "pkg/stream imports none of its rooms"
+	case strings.HasPrefix(to, root+"pkg/stream/internal/streamtest") && from != to:
+		return "only tests import streamtest"
 	case toLayer == "" || (layer == toLayer && name == toName):
 		return ""
 	case rank[toLayer] == 0:
@@ -125,6 +135,13 @@ func TestBrokenKnowsTheRules(t *testing.T) {
 		{"pkg/smtpd", "proto/mail/v1", true},
 		{"pkg/stream", "pkg/natsd", true},
 		{"pkg/stream", "services/ingress", false},
+		{"pkg/stream", "pkg/stream/publish", false},
+		{"pkg/stream", "pkg/stream/retain", false},
+		{"pkg/stream", "pkg/stream/internal/record", true},
+		{"pkg/stream/dead", "pkg/stream", true},
+		{"pkg/stream/dead", "pkg/stream/publish", true},
+		{"pkg/stream/consume", "pkg/stream/internal/pace", true},
+		{"pkg/stream/consume", "pkg/stream/internal/streamtest", false},
 		{"proto/mail/v1", "pkg/env", false},
 		{"pkg/stream", "scripts/lab", false},
 	} {

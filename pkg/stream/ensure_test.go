@@ -1,7 +1,8 @@
-package stream
+package stream_test
 
 import (
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,87 +10,106 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/natsd"
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
+	"github.com/sluice-mail/sluice/pkg/stream/publish"
 )
 
+// ensured is a log that Ensure brought to that shape.
+func ensured(t *testing.T, shape stream.Shape) *streamtest.Fixture {
+	t.Helper()
+	s, err := natsd.Start(natsd.Options{Dir: t.TempDir(), MaxStore: 4 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	nc, err := s.Connect()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if err := stream.Ensure(t.Context(), nc, shape, stream.Durability(s.Durability()), discard()); err != nil {
+		t.Fatal(err)
+	}
+	return streamtest.On(t, s, nc, int64(shape.MaxBytes))
+}
+
+func oneShard() stream.Shape { return stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 512 << 20} }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func TestEnsureMakesWhatTheServicesNeed(t *testing.T) {
-	log := startLog(t, Shape{Shards: 2, Replicas: 1, MaxBytes: 64 << 20})
+	f := ensured(t, stream.Shape{Shards: 2, Replicas: 1, MaxBytes: 64 << 20})
 	for number := range 2 {
-		st, err := log.js.Stream(t.Context(), StreamName(number))
+		st, err := f.JS.Stream(t.Context(), stream.StreamName(number))
 		if err != nil {
 			t.Fatal(err)
 		}
 		c := st.CachedInfo().Config
 		if c.Retention != jetstream.LimitsPolicy || c.Discard != jetstream.DiscardNew || c.MaxAge != 0 || c.MaxMsgs != -1 ||
-			!c.AllowAtomicPublish || !c.AllowDirect || !c.DenyDelete || c.DenyPurge || c.Metadata[DurabilityKey] != string(SyncedSingle) {
+			!c.AllowAtomicPublish || !c.AllowDirect || !c.DenyDelete || c.DenyPurge || c.Metadata[stream.DurabilityKey] != string(stream.SyncedSingle) {
 			t.Errorf("the stream %s is %+v", c.Name, c)
 		}
-		for _, name := range []string{Storer, Cachewarmer} {
+		for _, name := range []string{stream.Storer, stream.Cachewarmer} {
 			cons, err := st.Consumer(t.Context(), name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			cc := cons.CachedInfo().Config
-			if cc.FilterSubject != HeadSubject(number) || cc.MaxDeliver != -1 || cc.MaxAckPending != maxAckPending || cc.AckWait != ackWait || cc.DeliverPolicy != jetstream.DeliverAllPolicy {
+			if cc.FilterSubject != stream.HeadSubject(number) || cc.MaxDeliver != -1 || cc.MaxAckPending != stream.MaxAckPending || cc.AckWait != stream.AckWait || cc.DeliverPolicy != jetstream.DeliverAllPolicy {
 				t.Errorf("the consumer %s is %+v", name, cc)
 			}
 		}
 	}
-	for _, bucket := range []string{PolicyBucket, LeaseBucket, ReplayBucket, AuditBucket} {
-		if _, err := log.js.KeyValue(t.Context(), bucket); err != nil {
+	for _, bucket := range []string{stream.PolicyBucket, stream.LeaseBucket, stream.ReplayBucket, stream.AuditBucket} {
+		if _, err := f.JS.KeyValue(t.Context(), bucket); err != nil {
 			t.Errorf("the bucket %s: %v", bucket, err)
 		}
 	}
-	if _, err := log.js.Stream(t.Context(), DeadStream); err != nil {
-		t.Errorf("the stream %s: %v", DeadStream, err)
+	if _, err := f.JS.Stream(t.Context(), stream.DeadStream); err != nil {
+		t.Errorf("the stream %s: %v", stream.DeadStream, err)
 	}
 }
 
 // TestEnsureGrowsAndNeverShrinks: again changes nothing, more grows, less is ignored, and no mail is lost in any.
 func TestEnsureGrowsAndNeverShrinks(t *testing.T) {
-	log := startLog(t, Shape{Shards: 2, Replicas: 1, MaxBytes: 64 << 20})
-	p := startPublisher(t, log.nc, PublisherConfig{})
-	waitReady(t, p)
-	if err := p.Publish(t.Context(), newMail(t, 1000)); err != nil {
-		t.Fatal(err)
-	}
+	f := ensured(t, stream.Shape{Shards: 2, Replicas: 1, MaxBytes: 64 << 20})
+	f.Mail(0, "one\r\n")
 	for _, tt := range []struct {
-		shape  Shape
+		shape  stream.Shape
 		shards int
 		bytes  int64
 	}{
-		{Shape{Shards: 2, Replicas: 1, MaxBytes: 64 << 20}, 2, 64 << 20},
-		{Shape{Shards: 3, Replicas: 1, MaxBytes: 128 << 20}, 3, 128 << 20},
-		{Shape{Shards: 1, Replicas: 1, MaxBytes: 32 << 20}, 3, 128 << 20},
+		{stream.Shape{Shards: 2, Replicas: 1, MaxBytes: 64 << 20}, 2, 64 << 20},
+		{stream.Shape{Shards: 3, Replicas: 1, MaxBytes: 128 << 20}, 3, 128 << 20},
+		{stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 32 << 20}, 3, 128 << 20},
 	} {
-		if err := Ensure(t.Context(), log.nc, tt.shape, SyncedSingle, discard()); err != nil {
+		if err := stream.Ensure(t.Context(), f.NC, tt.shape, stream.SyncedSingle, discard()); err != nil {
 			t.Fatalf("%+v: %v", tt.shape, err)
 		}
 		for number := range tt.shards {
-			st, err := log.js.Stream(t.Context(), StreamName(number))
+			st, err := f.JS.Stream(t.Context(), stream.StreamName(number))
 			if err != nil {
-				t.Fatalf("%+v: %s: %v", tt.shape, StreamName(number), err)
+				t.Fatalf("%+v: %s: %v", tt.shape, stream.StreamName(number), err)
 			}
 			if got := st.CachedInfo().Config.MaxBytes; got != tt.bytes {
-				t.Errorf("%+v: %s has room for %d bytes, want %d", tt.shape, StreamName(number), got, tt.bytes)
+				t.Errorf("%+v: %s has room for %d bytes, want %d", tt.shape, stream.StreamName(number), got, tt.bytes)
 			}
 		}
 	}
-	if got := len(heads(t, log.js, 0)) + len(heads(t, log.js, 1)); got != 1 {
+	if got := f.State(stream.StreamName(0)).Msgs + f.State(stream.StreamName(1)).Msgs; got != 1 {
 		t.Errorf("%d mails in the log, want 1", got)
 	}
 }
 
 // TestEnsureKeepsTheStorersPlace: an existing consumer keeps its position.
 func TestEnsureKeepsTheStorersPlace(t *testing.T) {
-	log := startLog(t, oneShard())
-	p := startPublisher(t, log.nc, PublisherConfig{})
-	waitReady(t, p)
-	if err := p.Publish(t.Context(), newMail(t, 1000)); err != nil {
-		t.Fatal(err)
-	}
-	c, err := log.js.Consumer(t.Context(), StreamName(0), Storer)
+	f := ensured(t, oneShard())
+	f.Mail(0, "one\r\n")
+	c, err := f.JS.Consumer(t.Context(), stream.StreamName(0), stream.Storer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +120,7 @@ func TestEnsureKeepsTheStorersPlace(t *testing.T) {
 	if err := msg.DoubleAck(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := Ensure(t.Context(), log.nc, oneShard(), SyncedSingle, discard()); err != nil {
+	if err := stream.Ensure(t.Context(), f.NC, oneShard(), stream.SyncedSingle, discard()); err != nil {
 		t.Fatal(err)
 	}
 	info, err := c.Info(t.Context())
@@ -114,15 +134,16 @@ func TestEnsureKeepsTheStorersPlace(t *testing.T) {
 
 // TestDurabilityIsRewritten: a server whose setting changed changes what the ingress reads.
 func TestDurabilityIsRewritten(t *testing.T) {
-	log := startLog(t, oneShard())
-	p := startPublisher(t, log.nc, PublisherConfig{})
-	waitReady(t, p)
-	if err := Ensure(t.Context(), log.nc, oneShard(), UnsyncedSingle, discard()); err != nil {
+	f := ensured(t, oneShard())
+	p := publish.New(f.NC, publish.Config{}, f.Logger(), prometheus.NewRegistry())
+	f.Run(p.Run)
+	streamtest.Become(t, 20*time.Second, "the publisher is ready", p.Ready)
+	if err := stream.Ensure(t.Context(), f.NC, oneShard(), stream.UnsyncedSingle, discard()); err != nil {
 		t.Fatal(err)
 	}
-	become(t, 20*time.Second, "the publisher refuses the log", func() error {
+	streamtest.Become(t, 20*time.Second, "the publisher refuses the log", func() error {
 		if p.Ready() == nil {
-			return ErrUnsynced
+			return publish.ErrUnsynced
 		}
 		return nil
 	})
@@ -130,9 +151,9 @@ func TestDurabilityIsRewritten(t *testing.T) {
 
 func TestForeignStreamIsRefused(t *testing.T) {
 	for name, foreign := range map[string]jetstream.StreamConfig{
-		"work queue": {Name: StreamName(0), Subjects: []string{HeadSubject(0)}, Retention: jetstream.WorkQueuePolicy},
-		"in memory":  {Name: StreamName(0), Subjects: []string{HeadSubject(0)}, Storage: jetstream.MemoryStorage},
-		"async":      {Name: StreamName(0), Subjects: []string{HeadSubject(0)}, PersistMode: jetstream.AsyncPersistMode},
+		"work queue": {Name: stream.StreamName(0), Subjects: []string{stream.HeadSubject(0)}, Retention: jetstream.WorkQueuePolicy},
+		"in memory":  {Name: stream.StreamName(0), Subjects: []string{stream.HeadSubject(0)}, Storage: jetstream.MemoryStorage},
+		"async":      {Name: stream.StreamName(0), Subjects: []string{stream.HeadSubject(0)}, PersistMode: jetstream.AsyncPersistMode},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := natsd.Start(natsd.Options{Dir: t.TempDir(), MaxStore: 1 << 30})
@@ -149,8 +170,8 @@ func TestForeignStreamIsRefused(t *testing.T) {
 			if _, err := js.CreateStream(t.Context(), foreign); err != nil {
 				t.Fatal(err)
 			}
-			err = Ensure(t.Context(), nc, Shape{Shards: 1, Replicas: 1, MaxBytes: 64 << 20}, SyncedSingle, discard())
-			if err == nil || !strings.Contains(err.Error(), StreamName(0)) {
+			err = stream.Ensure(t.Context(), nc, stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 64 << 20}, stream.SyncedSingle, discard())
+			if err == nil || !strings.Contains(err.Error(), stream.StreamName(0)) {
 				t.Errorf("told %v", err)
 			}
 		})
@@ -158,12 +179,12 @@ func TestForeignStreamIsRefused(t *testing.T) {
 }
 
 func TestShapesThatCannotBe(t *testing.T) {
-	for _, s := range []Shape{
+	for _, s := range []stream.Shape{
 		{Shards: 0, Replicas: 1, MaxBytes: 1 << 30},
 		{Shards: 1, Replicas: 2, MaxBytes: 1 << 30},
 		{Shards: 1, Replicas: 1, MaxBytes: 1},
 	} {
-		if err := s.check(); err == nil {
+		if err := s.Check(); err == nil {
 			t.Errorf("%+v is accepted", s)
 		}
 	}
@@ -174,8 +195,8 @@ func TestOldServerIsRefused(t *testing.T) {
 		have string
 		old  bool
 	}{{"2.15.1", false}, {"2.15.2", false}, {"2.16.0-RC.1", false}, {"3.0.0", false}, {"2.15.0", true}, {"2.9.30", true}, {"1.99.99", true}} {
-		if got := older(tt.have, minServer); got != tt.old {
-			t.Errorf("%s older than %s: %v", tt.have, minServer, got)
+		if got := stream.Older(tt.have, stream.MinServer); got != tt.old {
+			t.Errorf("%s older than %s: %v", tt.have, stream.MinServer, got)
 		}
 	}
 }
@@ -200,20 +221,20 @@ func TestReadDurability(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		urls []string
-		want Durability
+		want stream.Durability
 		fail bool
 	}{
-		"one":                {[]string{server("a", true, 1)}, SyncedSingle, false},
-		"one, unsynced":      {[]string{server("a", false, 1)}, UnsyncedSingle, false},
-		"three":              {[]string{server("a", true, 3), server("b", true, 3), server("c", true, 3)}, SyncedQuorum, false},
-		"three, one is not":  {[]string{server("a", true, 3), server("b", false, 3), server("c", true, 3)}, UnsyncedQuorum, false},
-		"three, two named":   {[]string{server("a", true, 3), server("b", true, 3)}, UnknownDurability, true},
-		"the same one twice": {[]string{server("a", true, 2), server("a", true, 2)}, UnknownDurability, true},
-		"not set":            {nil, UnknownDurability, true},
-		"nobody there":       {[]string{"http://127.0.0.1:1"}, UnknownDurability, true},
-		"not a URL":          {[]string{"::"}, UnknownDurability, true},
+		"one":                {[]string{server("a", true, 1)}, stream.SyncedSingle, false},
+		"one, unsynced":      {[]string{server("a", false, 1)}, stream.UnsyncedSingle, false},
+		"three":              {[]string{server("a", true, 3), server("b", true, 3), server("c", true, 3)}, stream.SyncedQuorum, false},
+		"three, one is not":  {[]string{server("a", true, 3), server("b", false, 3), server("c", true, 3)}, stream.UnsyncedQuorum, false},
+		"three, two named":   {[]string{server("a", true, 3), server("b", true, 3)}, stream.UnknownDurability, true},
+		"the same one twice": {[]string{server("a", true, 2), server("a", true, 2)}, stream.UnknownDurability, true},
+		"not set":            {nil, stream.UnknownDurability, true},
+		"nobody there":       {[]string{"http://127.0.0.1:1"}, stream.UnknownDurability, true},
+		"not a URL":          {[]string{"::"}, stream.UnknownDurability, true},
 	} {
-		got, err := ReadDurability(t.Context(), strings.Join(tt.urls, ","), nil)
+		got, err := stream.ReadDurability(t.Context(), strings.Join(tt.urls, ","), nil)
 		if got != tt.want || (err != nil) != tt.fail {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, tt.want)
 		}
@@ -221,23 +242,22 @@ func TestReadDurability(t *testing.T) {
 }
 
 func TestEnvelopeSurvivesItsHeader(t *testing.T) {
-	m := newMail(t, 10)
-	text, err := EncodeEnvelope(m.Envelope)
+	text, err := stream.EncodeEnvelope(streamtest.Envelope([]byte("x"), "user@example.com"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, raw, err := DecodeEnvelope(text)
+	env, raw, err := stream.DecodeEnvelope(text)
 	if err != nil || len(raw) == 0 || env.Recipients[0].Mailbox != "user@example.com" {
 		t.Errorf("%v comes back, %v", env, err)
 	}
-	if _, _, err := DecodeEnvelope("not base64!"); err == nil {
+	if _, _, err := stream.DecodeEnvelope("not base64!"); err == nil {
 		t.Error("nonsense is accepted")
 	}
 }
 
 func TestShardNames(t *testing.T) {
 	for name, want := range map[string]int{"MAIL_0": 0, "MAIL_12": 12, "MAIL_DEAD": -1, "MAIL_01": -1, "MAIL_-1": -1, "KV_x": -1, "MAIL_": -1} {
-		n, ok := Shard(name)
+		n, ok := stream.Shard(name)
 		if !ok {
 			n = -1
 		}

@@ -1,4 +1,4 @@
-package stream
+package stream_test
 
 import (
 	"errors"
@@ -8,55 +8,56 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
-const fixturePart = 100 << 10
-
 // take runs a worker until it has handled one mail and returns that.
-func take(t *testing.T, f *logFixture) *Message {
-	t.Helper()
-	got := make(chan *Message, 1)
-	rec := newRecorder(func(m *Message) Verdict { got <- m; return Done() })
-	_, stop := f.worker(WorkerConfig{}, rec)
+func take(f *streamtest.Fixture) *stream.Message {
+	got := make(chan *stream.Message, 1)
+	rec := streamtest.NewRecorder(func(m *stream.Message) consume.Verdict { got <- m; return consume.Done() })
+	_, stop := f.Worker(consume.Config{}, rec)
 	m := <-got
 	stop()
 	return m
 }
 
 func TestLargeMailIsReadWhole(t *testing.T) {
-	f := newLogFixture(t, 256<<20)
-	f.mail(0, "before\r\n")
-	raw := fixtureBytes(20*fixturePart+17, 1)
-	_, seq := f.large(0, raw, fixturePart, nil)
-	m, err := NewReader(f.nc).Message(t.Context(), 0, seq)
+	f := streamtest.New(t, 256<<20)
+	f.Mail(0, "before\r\n")
+	raw := streamtest.Bytes(20*streamtest.PartBytes+17, 1)
+	_, seq := f.Large(0, raw)
+	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if m.Raw != nil {
 		t.Errorf("Raw has %d bytes, a large mail has none", len(m.Raw))
 	}
-	got, err := readAll(t, m)
+	got, err := streamtest.ReadAll(t, m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustEqual(t, "the mail", got, raw)
+	streamtest.Equal(t, "the mail", got, raw)
 }
 
 func TestSmallMailOpensToo(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	f.mail(0, "small\r\n")
-	got, err := readAll(t, take(t, f))
+	f := streamtest.New(t, 64<<20)
+	f.Mail(0, "small\r\n")
+	got, err := streamtest.ReadAll(t, take(f))
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustEqual(t, "the mail", got, []byte("small\r\n"))
+	streamtest.Equal(t, "the mail", got, []byte("small\r\n"))
 }
 
 func TestDamagedMailIsNotReadAsWhole(t *testing.T) {
-	raw := fixtureBytes(5*fixturePart, 2)
-	cases := map[string]func(f *logFixture) uint64{
-		"a flipped bit": func(f *logFixture) uint64 {
-			_, seq := f.large(0, raw, fixturePart, func(i int, m *nats.Msg) {
+	raw := streamtest.Bytes(5*streamtest.PartBytes, 2)
+	cases := map[string]func(f *streamtest.Fixture) uint64{
+		"a flipped bit": func(f *streamtest.Fixture) uint64 {
+			_, seq := f.Spoilt(0, raw, func(i int, m *nats.Msg) {
 				if i == 3 {
 					m.Data = append([]byte(nil), m.Data...)
 					m.Data[7] ^= 1
@@ -64,56 +65,52 @@ func TestDamagedMailIsNotReadAsWhole(t *testing.T) {
 			})
 			return seq
 		},
-		"a short part": func(f *logFixture) uint64 {
-			_, seq := f.large(0, raw, fixturePart, func(i int, m *nats.Msg) {
+		"a short part": func(f *streamtest.Fixture) uint64 {
+			_, seq := f.Spoilt(0, raw, func(i int, m *nats.Msg) {
 				if i == 4 {
 					m.Data = m.Data[:10]
 				}
 			})
 			return seq
 		},
-		"a missing part": func(f *logFixture) uint64 {
-			_, seq := f.large(0, raw, fixturePart, nil)
-			s, err := f.js.Stream(f.ctx(), StreamName(0))
-			if err != nil {
-				f.t.Fatal(err)
-			}
-			if err := s.DeleteMsg(f.ctx(), seq-2); err != nil {
-				f.t.Fatal(err)
+		"a missing part": func(f *streamtest.Fixture) uint64 {
+			_, seq := f.Large(0, raw)
+			if err := f.Stream(stream.StreamName(0)).DeleteMsg(f.Context(), seq-2); err != nil {
+				t.Fatal(err)
 			}
 			return seq
 		},
-		"a part of another mail": func(f *logFixture) uint64 {
-			_, seq := f.large(0, raw, fixturePart, func(i int, m *nats.Msg) {
+		"a part of another mail": func(f *streamtest.Fixture) uint64 {
+			_, seq := f.Spoilt(0, raw, func(i int, m *nats.Msg) {
 				if i == 1 {
-					m.Header.Set(IDHeader, ulid.Make().String()+"/1")
+					m.Header.Set(stream.IDHeader, ulid.Make().String()+"/1")
 				}
 			})
 			return seq
 		},
-		"a head where a part should be": func(f *logFixture) uint64 {
-			env := fixtureEnvelope(raw)
+		"a head where a part should be": func(f *streamtest.Fixture) uint64 {
+			env := streamtest.Envelope(raw)
 			env.Parts = 1
-			f.mail(0, "not a part\r\n")
-			return f.send(f.headMsg(0, env, nil))
+			f.Mail(0, "not a part\r\n")
+			return f.Send(f.Head(0, env, nil))
 		},
-		"more parts than messages": func(f *logFixture) uint64 {
-			env := fixtureEnvelope(raw)
+		"more parts than messages": func(f *streamtest.Fixture) uint64 {
+			env := streamtest.Envelope(raw)
 			env.Parts = 1000
-			return f.send(f.headMsg(0, env, nil))
+			return f.Send(f.Head(0, env, nil))
 		},
-		"a small mail with other bytes": func(f *logFixture) uint64 {
-			return f.send(f.headMsg(0, fixtureEnvelope([]byte("abc")), []byte("abd")))
+		"a small mail with other bytes": func(f *streamtest.Fixture) uint64 {
+			return f.Send(f.Head(0, streamtest.Envelope([]byte("abc")), []byte("abd")))
 		},
 	}
 	for name, publish := range cases {
 		t.Run(name, func(t *testing.T) {
-			f := newLogFixture(t, 64<<20)
-			m, err := NewReader(f.nc).Message(t.Context(), 0, publish(f))
+			f := streamtest.New(t, 64<<20)
+			m, err := stream.NewReader(f.NC).Message(t.Context(), 0, publish(f))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := readAll(t, m); !errors.Is(err, ErrDamaged) {
+			if _, err := streamtest.ReadAll(t, m); !errors.Is(err, stream.ErrDamaged) {
 				t.Errorf("read with error %v, want ErrDamaged", err)
 			}
 		})
@@ -123,24 +120,24 @@ func TestDamagedMailIsNotReadAsWhole(t *testing.T) {
 // A replica that lags says 404 for what the leader has. Here a stand-in answers the direct gets; the leader is
 // the real one.
 func TestMissingPartIsAskedOfTheLeader(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	raw := fixtureBytes(3*fixturePart, 3)
-	_, seq := f.large(0, raw, fixturePart, nil)
-	s, err := f.js.Stream(f.ctx(), StreamName(0))
+	f := streamtest.New(t, 64<<20)
+	raw := streamtest.Bytes(3*streamtest.PartBytes, 3)
+	_, seq := f.Large(0, raw)
+	s, err := f.JS.Stream(f.Context(), stream.StreamName(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := NewReader(f.nc).Message(t.Context(), 0, seq)
+	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := s.CachedInfo().Config
 	cfg.AllowDirect = false
-	if _, err := f.js.UpdateStream(f.ctx(), cfg); err != nil {
+	if _, err := f.JS.UpdateStream(f.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
 	var asked atomic.Int64
-	sub, err := f.nc.Subscribe("$JS.API.DIRECT.GET."+StreamName(0), func(msg *nats.Msg) {
+	sub, err := f.NC.Subscribe("$JS.API.DIRECT.GET."+stream.StreamName(0), func(msg *nats.Msg) {
 		asked.Add(1)
 		if err := msg.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}}); err != nil {
 			t.Error(err)
@@ -150,41 +147,41 @@ func TestMissingPartIsAskedOfTheLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	got, err := readAll(t, m)
+	got, err := streamtest.ReadAll(t, m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustEqual(t, "the mail", got, raw)
+	streamtest.Equal(t, "the mail", got, raw)
 	if asked.Load() != 3 {
 		t.Errorf("%d direct gets", asked.Load())
 	}
-	if err := s.DeleteMsg(f.ctx(), seq-1); err != nil {
+	if err := s.DeleteMsg(f.Context(), seq-1); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readAll(t, m); !errors.Is(err, ErrDamaged) {
+	if _, err := streamtest.ReadAll(t, m); !errors.Is(err, stream.ErrDamaged) {
 		t.Errorf("read with error %v although the leader lacks a part too", err)
 	}
 }
 
 func TestOpenIsNotDamagedWhenTheLogIsAway(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	raw := fixtureBytes(3*fixturePart, 4)
-	_, seq := f.large(0, raw, fixturePart, nil)
-	m, err := NewReader(f.nc).Message(t.Context(), 0, seq)
+	f := streamtest.New(t, 64<<20)
+	raw := streamtest.Bytes(3*streamtest.PartBytes, 4)
+	_, seq := f.Large(0, raw)
+	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.nc.Close()
-	if _, err := readAll(t, m); err == nil || errors.Is(err, ErrDamaged) || errors.Is(err, io.EOF) {
+	f.NC.Close()
+	if _, err := streamtest.ReadAll(t, m); err == nil || errors.Is(err, stream.ErrDamaged) || errors.Is(err, io.EOF) {
 		t.Errorf("error %v: a lost connection is no damage", err)
 	}
 }
 
 // Closing early must leave no goroutine and no answer behind; goleak and the race detector watch.
 func TestLargeMailClosedEarly(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	_, seq := f.large(0, fixtureBytes(9*fixturePart, 5), fixturePart, nil)
-	m, err := NewReader(f.nc).Message(t.Context(), 0, seq)
+	f := streamtest.New(t, 64<<20)
+	_, seq := f.Large(0, streamtest.Bytes(9*streamtest.PartBytes, 5))
+	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq)
 	if err != nil {
 		t.Fatal(err)
 	}

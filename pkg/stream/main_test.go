@@ -1,17 +1,9 @@
-package stream
+package stream_test
 
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
-// A NATS server in this process that is shut down while it makes the store of a stream leaves that store's own
-// goroutines behind (2.15.2); nothing here can end them.
-func TestMain(m *testing.M) {
-	const server = "github.com/nats-io/nats-server/v2/server"
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction(server+".(*msgBlock).flushLoop"),
-		goleak.IgnoreAnyFunction(server+".(*fileStore).flushStreamStateLoop"),
-		goleak.IgnoreAnyFunction(server+"/ats.Register.func1"))
-}
+func TestMain(m *testing.M) { streamtest.Main(m) }

@@ -1,4 +1,4 @@
-package stream
+package stream_test
 
 import (
 	"bufio"
@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"os/exec"
 	"testing"
+
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
 // The example of proto/README.md: the log consumed from Python with its standard library alone.
@@ -16,14 +18,14 @@ func TestPythonConsumesTheLog(t *testing.T) {
 	if err != nil {
 		t.Skip("skipped: needs python3 on the PATH")
 	}
-	f := newLogFixture(t, 64<<20)
-	bodies := [][]byte{[]byte("Subject: one\r\n\r\nhello\r\n"), {}, fixtureBytes(300_000, 1)}
+	f := streamtest.New(t, 64<<20)
+	bodies := [][]byte{[]byte("Subject: one\r\n\r\nhello\r\n"), {}, streamtest.Bytes(300_000, 1)}
 	for _, raw := range bodies {
-		f.mail(0, string(raw), "u@example.com", "v@example.net")
+		f.Mail(0, string(raw), "u@example.com", "v@example.net")
 	}
-	large := fixtureBytes(5*fixturePart+3, 2)
-	f.large(0, large, fixturePart, nil)
-	out, err := exec.CommandContext(f.ctx(), python, "../../proto/example/consume.py", f.server.URL(), "py", "0", "4").Output()
+	large := streamtest.Bytes(5*streamtest.PartBytes+3, 2)
+	f.Large(0, large)
+	out, err := exec.CommandContext(f.Context(), python, "../../proto/example/consume.py", f.Server.URL(), "py", "0", "4").Output()
 	if err != nil {
 		t.Fatalf("consume.py: %v", err)
 	}
@@ -44,7 +46,7 @@ func TestPythonConsumesTheLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		mustEqual(t, "the mail", raw, bodies[n])
+		streamtest.Equal(t, "the mail", raw, bodies[n])
 		id, err := hex.DecodeString(got.ID)
 		if err != nil || len(id) != 16 || got.Size != len(raw) || got.From != "a@b.example" || got.To[0] != "u@example.com" || (got.Parts == 0) != (n < 3) {
 			t.Errorf("mail %d is %+v", n, got)
@@ -53,8 +55,5 @@ func TestPythonConsumesTheLog(t *testing.T) {
 	if n != len(bodies) {
 		t.Fatalf("%d mails came out: %s", n, out)
 	}
-	eventually(t, "the acknowledgements", func() bool {
-		i := f.info(0, "py")
-		return i.AckFloor.Stream >= f.state(StreamName(0)).LastSeq && i.NumAckPending == 0
-	})
+	streamtest.Eventually(t, "the acknowledgements", func() bool { return f.SettledBy("py") })
 }

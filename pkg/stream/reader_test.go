@@ -1,4 +1,4 @@
-package stream
+package stream_test
 
 import (
 	"errors"
@@ -7,26 +7,30 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
 func TestReaderGivesEveryHeadInOrder(t *testing.T) {
-	f := newLogFixture(t, 256<<20)
-	ids, _ := f.mails(0, 2*walkBatch+7)
-	env, _ := f.large(0, fixtureBytes(4*fixturePart, 1), fixturePart, nil)
-	ids = append(ids, mustID(env))
-	more, _ := f.mails(0, 5)
+	f := streamtest.New(t, 256<<20)
+	ids, _ := f.Mails(0, 2*record.WalkBatch+7)
+	env, _ := f.Large(0, streamtest.Bytes(4*streamtest.PartBytes, 1))
+	ids = append(ids, streamtest.ID(env))
+	more, _ := f.Mails(0, 5)
 	ids = append(ids, more...)
-	bad := f.headMsg(0, fixtureEnvelope(nil), nil)
-	bad.Header.Set(EnvelopeHeader, "?")
-	f.send(bad)
-	r := NewReader(f.nc)
+	bad := f.Head(0, streamtest.Envelope(nil), nil)
+	bad.Header.Set(stream.EnvelopeHeader, "?")
+	f.Send(bad)
+	r := stream.NewReader(f.NC)
 	bounds, err := r.Snapshot(t.Context(), time.Time{})
 	if err != nil || len(bounds) != 1 {
 		t.Fatalf("snapshot %v: %v", bounds, err)
 	}
-	f.mails(0, 3) // after the snapshot
-	var got []Head
-	if err := r.Heads(t.Context(), bounds[0], func(h Head) error { got = append(got, h); return nil }); err != nil {
+	f.Mails(0, 3) // after the snapshot
+	var got []stream.Head
+	if err := r.Heads(t.Context(), bounds[0], func(h stream.Head) error { got = append(got, h); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != len(ids)+1 {
@@ -40,17 +44,17 @@ func TestReaderGivesEveryHeadInOrder(t *testing.T) {
 	if last := got[len(ids)]; last.Err == nil || last.ID != (ulid.ULID{}) {
 		t.Errorf("the unreadable head is %+v", last)
 	}
-	if left := f.traces(0); len(left) != 0 {
+	if left := f.Traces(0); len(left) != 0 {
 		t.Errorf("left in the log: %v", left)
 	}
 }
 
 func TestReaderStopsWithItsUser(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	f.mails(0, 50)
+	f := streamtest.New(t, 64<<20)
+	f.Mails(0, 50)
 	enough := errors.New("enough")
 	n := 0
-	err := NewReader(f.nc).Heads(t.Context(), Bounds{From: 11, To: 50}, func(Head) error {
+	err := stream.NewReader(f.NC).Heads(t.Context(), stream.Bounds{From: 11, To: 50}, func(stream.Head) error {
 		if n++; n == 7 {
 			return enough
 		}
@@ -62,36 +66,36 @@ func TestReaderStopsWithItsUser(t *testing.T) {
 }
 
 func TestReaderPassesOverWhatIsPurgedMeanwhile(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	f.mails(0, 20)
-	s, err := f.js.Stream(f.ctx(), "MAIL_0")
+	f := streamtest.New(t, 64<<20)
+	f.Mails(0, 20)
+	s, err := f.JS.Stream(f.Context(), "MAIL_0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Purge(f.ctx(), jetstream.WithPurgeSequence(11)); err != nil {
+	if err := s.Purge(f.Context(), jetstream.WithPurgeSequence(11)); err != nil {
 		t.Fatal(err)
 	}
 	n := 0
-	if err := NewReader(f.nc).Heads(t.Context(), Bounds{From: 1, To: 20}, func(Head) error { n++; return nil }); err != nil || n != 10 {
+	if err := stream.NewReader(f.NC).Heads(t.Context(), stream.Bounds{From: 1, To: 20}, func(stream.Head) error { n++; return nil }); err != nil || n != 10 {
 		t.Errorf("%d heads, error %v", n, err)
 	}
 }
 
 // The consumer of a walk vanishes while it is used (a restart of the log): nothing is missed, nothing twice.
 func TestReaderSurvivesTheLossOfItsConsumer(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	const mails = 3 * walkBatch
-	f.mails(0, mails)
+	f := streamtest.New(t, 64<<20)
+	const mails = 3 * record.WalkBatch
+	f.Mails(0, mails)
 	n, last := 0, uint64(0)
-	err := NewReader(f.nc).Heads(t.Context(), Bounds{From: 1, To: mails}, func(h Head) error {
+	err := stream.NewReader(f.NC).Heads(t.Context(), stream.Bounds{From: 1, To: mails}, func(h stream.Head) error {
 		n++
 		if h.Sequence != last+1 {
 			t.Fatalf("sequence %d after %d", h.Sequence, last)
 		}
 		last = h.Sequence
-		if n == 10 || n == walkBatch+10 {
-			for _, name := range f.traces(0) {
-				if err := f.js.DeleteConsumer(f.ctx(), "MAIL_0", name); err != nil {
+		if n == 10 || n == record.WalkBatch+10 {
+			for _, name := range f.Traces(0) {
+				if err := f.JS.DeleteConsumer(f.Context(), "MAIL_0", name); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -100,5 +104,17 @@ func TestReaderSurvivesTheLossOfItsConsumer(t *testing.T) {
 	})
 	if err != nil || n != mails {
 		t.Errorf("%d of %d heads, error %v", n, mails, err)
+	}
+}
+
+// BenchmarkHeads is the log read for an audit.
+func BenchmarkHeads(b *testing.B) {
+	f := streamtest.New(b, 2<<30)
+	f.Fill(b.N, 4096)
+	b.ResetTimer()
+	n := 0
+	err := stream.NewReader(f.NC).Heads(b.Context(), stream.Bounds{From: 1, To: uint64(b.N)}, func(stream.Head) error { n++; return nil })
+	if err != nil || n != b.N {
+		b.Fatalf("%d heads of %d: %v", n, b.N, err)
 	}
 }

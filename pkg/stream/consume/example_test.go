@@ -14,6 +14,8 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/natsd"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -23,17 +25,17 @@ func Example() {
 	defer cleanup()
 
 	ctx, stop := context.WithCancel(context.Background())
-	handler := stream.HandlerFunc(func(ctx context.Context, batch []*stream.Message) []stream.Verdict {
-		verdicts := make([]stream.Verdict, len(batch))
+	handler := consume.HandlerFunc(func(ctx context.Context, batch []*stream.Message) []consume.Verdict {
+		verdicts := make([]consume.Verdict, len(batch))
 		for i, mail := range batch {
 			fmt.Printf("%s has %d bytes for %s\n", mail.Envelope.MailFrom, mail.Envelope.Size, mail.Envelope.Recipients[0].Mailbox)
-			verdicts[i] = stream.Done() // or Retry(err): the database is away; or Dead(reason): never possible
+			verdicts[i] = consume.Done() // or Retry(err): the database is away; or Dead(reason): never possible
 		}
 		stop() // a real worker runs until it is told to stop
 		return verdicts
 	})
-	cfg := stream.WorkerConfig{Consumer: "counter", CreateConsumer: true}
-	worker, err := stream.NewWorker(nc, cfg, handler, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	cfg := consume.Config{Consumer: "counter", CreateConsumer: true}
+	worker, err := consume.New(nc, cfg, handler, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -56,7 +58,7 @@ func exampleLog() (*nats.Conn, func()) {
 	defer cancel()
 	quiet := slog.New(slog.DiscardHandler)
 	check(stream.Ensure(ctx, nc, stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 64 << 20}, stream.SyncedSingle, quiet))
-	publisher := stream.NewPublisher(nc, stream.PublisherConfig{}, quiet, prometheus.NewRegistry())
+	publisher := publish.New(nc, publish.Config{}, quiet, prometheus.NewRegistry())
 	running, stop := context.WithCancel(context.Background())
 	stopped := make(chan struct{})
 	go func() { _ = publisher.Run(running); close(stopped) }()
@@ -65,7 +67,7 @@ func exampleLog() (*nats.Conn, func()) {
 	}
 	raw := []byte("Subject: hi\r\n")
 	id, sum := ulid.Make(), sha256.Sum256(raw)
-	check(publisher.Publish(ctx, stream.Mail{Raw: raw, Envelope: &mailv1.Envelope{
+	check(publisher.Publish(ctx, publish.Mail{Raw: raw, Envelope: &mailv1.Envelope{
 		Id: id[:], MailFrom: "a@example.net", Size: uint64(len(raw)), Sha256: sum[:],
 		Recipients: []*mailv1.Recipient{{Mailbox: "u@example.com"}},
 	}}))

@@ -48,7 +48,7 @@ func (f *fetcher) run(ctx context.Context) {
 		if n == 1 { // not for what the next try cures
 			f.logger.Warn("waiting for the log; trying until it is there", "stream", name, "reason", err)
 		}
-		wait.For(ctx, f.pace.backoff(n))
+		wait.For(ctx, f.pace.Backoff(n))
 	}
 }
 
@@ -61,7 +61,7 @@ func (f *fetcher) fetchAll(ctx context.Context, consumer jetstream.Consumer) (fe
 		want := f.cfg.BatchMessages
 		if f.passed {
 			// Only what other processes let go may still come; all else is live mail, not ours.
-			wait.For(ctx, f.pace.look)
+			wait.For(ctx, f.pace.Look)
 			want = 1
 		}
 		open, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.fetchWait())
@@ -130,7 +130,7 @@ func (f *fetcher) assemble(ctx context.Context, in <-chan jetstream.Msg, cancel 
 			got++
 			if d := f.accept(msg); d != nil {
 				if waiting = append(waiting, d); len(waiting) == 1 {
-					linger.Reset(f.pace.linger)
+					linger.Reset(f.pace.Linger)
 				}
 			}
 			if stop == nil {
@@ -139,7 +139,7 @@ func (f *fetcher) assemble(ctx context.Context, in <-chan jetstream.Msg, cancel 
 		case out <- next:
 			waiting, ready = waiting[len(next):], false
 			if len(waiting) > 0 {
-				linger.Reset(f.pace.linger)
+				linger.Reset(f.pace.Linger)
 			}
 		case <-linger.C:
 			ready = len(waiting) > 0

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/pace"
 )
 
 var (
@@ -54,6 +55,8 @@ type Replay struct {
 	BatchMessages, BatchBytes, Workers int
 	Grave                              Grave
 	Ready                              func(ctx context.Context) error
+	// Pace is every wait of the replay; tests shorten it.
+	Pace pace.Pace
 
 	// Progress, when set, is called about every second, and once at the end.
 	Progress func(ReplayProgress)
@@ -125,7 +128,7 @@ func (r *Replay) consume(ctx context.Context, nc *nats.Conn, handler Handler, lo
 	cfg := Config{
 		Consumer:      stream.ReplayConsumer + r.Name, // until it is registered
 		BatchMessages: r.BatchMessages, BatchBytes: r.BatchBytes,
-		Workers: r.Workers, Grave: r.Grave,
+		Workers: r.Workers, Grave: r.Grave, Pace: r.Pace,
 	}.withDefaults()
 	var limiter *rate.Limiter
 	if r.Rate > 0 {
@@ -159,7 +162,7 @@ func (r *Replay) dryRun(ctx context.Context, nc *nats.Conn) (ReplaySummary, erro
 	selected := r.filter()
 	var s ReplaySummary
 	for _, b := range ranges {
-		err := reader.Heads(ctx, stream.Bounds{b.Shard, b.From, b.To}, func(h stream.Head) error {
+		err := reader.Heads(ctx, stream.Bounds{Shard: b.Shard, From: b.From, To: b.To}, func(h stream.Head) error {
 			s.Read++
 			switch {
 			case h.Err != nil:

@@ -80,7 +80,7 @@ func (r *replayRun) follow(ctx context.Context, end context.CancelCauseFunc) {
 		if err := r.followOnce(ctx, end); err != nil && ctx.Err() == nil {
 			r.engine.logger.Debug("following the replay's entry", "error", err)
 		}
-		wait.For(ctx, r.engine.pace.backoff(n))
+		wait.For(ctx, r.engine.pace.Backoff(n))
 	}
 }
 
@@ -143,7 +143,7 @@ func (r *replayRun) look(ctx context.Context, end context.CancelCauseFunc) {
 		if err := r.engine.gate.held("requires"); err != nil {
 			end(err)
 		}
-		wait.For(ctx, r.engine.pace.look)
+		wait.For(ctx, r.engine.pace.Look)
 	}
 }
 

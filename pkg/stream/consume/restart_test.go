@@ -1,26 +1,20 @@
-package consume
+package consume_test
 
 import (
 	"fmt"
-	"net"
+	"log/slog"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/sluice-mail/sluice/pkg/natsd"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
 // The log stops and starts again while a worker consumes: the worker says so, waits, and goes on by itself.
 func TestWorkerOutlivesARestartOfTheLog(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	opts := natsd.Options{Dir: t.TempDir(), MaxStore: 1 << 30, Port: free.Addr().(*net.TCPAddr).Port, NoSync: true}
-	free.Close()
+	opts := natsd.Options{Dir: t.TempDir(), MaxStore: 1 << 30, Port: streamtest.FreePorts(t, 1)[0], NoSync: true}
 	server, err := natsd.Start(opts)
 	if err != nil {
 		t.Fatal(err)
@@ -31,39 +25,32 @@ func TestWorkerOutlivesARestartOfTheLog(t *testing.T) {
 			server.Shutdown()
 		}
 	})
-	f := &logFixture{t: t, server: server, ackMin: fixtureAckWait, max: 64 << 20}
-	f.nc, err = stream.Connect(stream.ConnConfig{URL: server.URL()}, stream.ConnOptions{Name: "test", Logger: f.logger()})
+	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	nc, err := stream.Connect(stream.ConnConfig{URL: server.URL()}, stream.ConnOptions{Name: "test", Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(f.nc.Close)
-	if f.js, err = jetstream.New(f.nc); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the connection", f.nc.IsConnected)
-	f.addShard(0)
-	rec := newRecorder(nil)
-	w, err := NewWorker(f.nc, WorkerConfig{Consumer: stream.Storer}, rec, f.logger(), prometheus.NewRegistry())
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.engine.pace = fixturePace()
-	f.start(w.Run)
+	t.Cleanup(nc.Close)
+	streamtest.Eventually(t, "the connection", nc.IsConnected)
+	f := streamtest.On(t, server, nc, 64<<20)
+	f.AddShard(0)
+	rec := streamtest.NewRecorder(nil)
+	w, _ := f.Worker(consume.Config{}, rec)
 	for i := range 100 {
-		f.mail(0, fmt.Sprintf("before %d\r\n", i))
+		f.Mail(0, fmt.Sprintf("before %d\r\n", i))
 	}
 	server.Shutdown()
-	eventually(t, "red health", func() bool { return w.Health(t.Context()) != nil })
+	streamtest.Eventually(t, "red health", func() bool { return w.Health(t.Context()) != nil })
 	if server, err = natsd.Start(opts); err != nil {
 		stopped = true
 		t.Fatal(err)
 	}
-	eventually(t, "the connection", f.nc.IsConnected)
+	streamtest.Eventually(t, "the connection", nc.IsConnected)
 	start := time.Now()
 	for i := range 100 {
-		f.mail(0, fmt.Sprintf("after %d\r\n", i))
+		f.Mail(0, fmt.Sprintf("after %d\r\n", i))
 	}
-	eventually(t, "all mails", func() bool { return rec.total() == 200 && f.settled() })
+	streamtest.Eventually(t, "all mails", func() bool { return rec.Total() == 200 && f.Settled() })
 	if waited := time.Since(start); waited > 15*time.Second {
 		t.Errorf("it took %s to go on", waited)
 	}

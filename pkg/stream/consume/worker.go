@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/pace"
 )
 
 // Handler does the work of a service on a batch of mails, all of one shard. It returns one Verdict per
@@ -55,6 +56,15 @@ type Config struct {
 	Ready func(ctx context.Context) error
 	// StopWithin is how long handlers may still work after Run's context has ended (4 s).
 	StopWithin time.Duration
+	// Pace is every wait of the worker; tests shorten it.
+	Pace pace.Pace
+}
+
+func defaultPace() pace.Pace {
+	return pace.Pace{
+		First: 200 * time.Millisecond, Most: 15 * time.Second, Linger: 10 * time.Millisecond, Extend: stream.AckWait / 3,
+		Look: 250 * time.Millisecond, Rediscover: 10 * time.Second,
+	}
 }
 
 const (
@@ -78,6 +88,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.StopWithin <= 0 {
 		c.StopWithin = 4 * time.Second
+	}
+	if c.Pace == (pace.Pace{}) {
+		c.Pace = defaultPace()
 	}
 	return c
 }

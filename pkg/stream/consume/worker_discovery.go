@@ -23,9 +23,9 @@ type discovery struct {
 func (d *discovery) run(ctx context.Context, start func(shard int, fetch func(context.Context))) {
 	for n := 0; ctx.Err() == nil; n++ {
 		d.round(ctx, start)
-		pause := d.pace.rediscover
+		pause := d.pace.Rediscover
 		if len(d.known) == 0 {
-			pause = min(pause, d.pace.backoff(n))
+			pause = min(pause, d.pace.Backoff(n))
 		}
 		wait.For(ctx, pause)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/pace"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
 )
@@ -35,7 +35,7 @@ type engine struct {
 	trouble  *gate // holds nothing up; shards that cannot be fetched from, for health
 	held     *held
 	batches  chan []*delivery
-	pace     pace
+	pace     pace.Pace
 	before   func(ctx context.Context, mails int) error // replay: the rate
 	selected func(*stream.Message) bool                 // replay: the filter; nil selects every mail
 	count    counts
@@ -57,27 +57,8 @@ func newEngine(nc *nats.Conn, cfg Config, handler Handler, logger *slog.Logger, 
 	return &engine{
 		nc: nc, js: js, cfg: cfg, handler: handler, logger: logger.With("consumer", cfg.Consumer), metrics: metrics,
 		log: record.Source{NC: nc}, gate: newGate(), trouble: newGate(), held: newHeld(), batches: make(chan []*delivery),
-		pace:  pace{first: 200 * time.Millisecond, most: 15 * time.Second, linger: 10 * time.Millisecond, extend: stream.AckWait / 3, look: 250 * time.Millisecond, rediscover: 10 * time.Second},
-		stuck: 5 * time.Minute,
+		pace: cfg.Pace, stuck: 5 * time.Minute,
 	}, nil
-}
-
-// pace is every wait of the engine; tests shorten it.
-type pace struct {
-	first, most time.Duration // back-off while something is away
-	linger      time.Duration // how long a batch waits for more mail
-	extend      time.Duration // how often held mail is extended
-	look        time.Duration // how often a replay looks whether it is through
-	rediscover  time.Duration // how often new shards are looked for and the lag is read
-}
-
-// backoff is the wait before attempt n (from 0): doubling, with jitter so that replicas do not march in step.
-func (p pace) backoff(n int) time.Duration {
-	d := p.most
-	if n < 20 {
-		d = min(p.most, p.first<<n)
-	}
-	return d/2 + rand.N(d/2+1)
 }
 
 // run starts lanes and whatever find starts, and returns when ctx has ended (or find has returned and what it
@@ -90,7 +71,7 @@ func (e *engine) run(ctx context.Context, find func(context.Context, func(shard 
 
 	var lanes, fetchers, extender sync.WaitGroup
 	extending, endExtending := context.WithCancel(context.Background())
-	extender.Go(func() { e.held.extend(extending, e.pace.extend) })
+	extender.Go(func() { e.held.extend(extending, e.pace.Extend) })
 	for i := range e.cfg.Workers {
 		lanes.Go(func() { e.lane(ctx, work, "lane "+strconv.Itoa(i)) })
 	}
@@ -122,7 +103,7 @@ func (e *engine) awaitReady(ctx context.Context, ready func(context.Context) err
 		if e.gate.close("ready", err) {
 			e.logger.Warn("not consuming yet; trying until it is there", "reason", err)
 		}
-		wait.For(ctx, e.pace.backoff(n))
+		wait.For(ctx, e.pace.Backoff(n))
 	}
 }
 

@@ -1,4 +1,4 @@
-package consume
+package consume_test
 
 import (
 	"context"
@@ -9,187 +9,196 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
+// letters are the dead letters there are.
+func letters(t *testing.T, f *streamtest.Fixture) (all []dead.Letter) {
+	t.Helper()
+	if err := dead.New(f.NC).List(f.Context(), func(l dead.Letter) error { all = append(all, l); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 func TestRedeliveryHandledAloneAfterThree(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
+	f := streamtest.New(t, 64<<20)
 	var bad ulid.ULID
-	rec := newRecorder(nil)
-	rec.verdict = func(m *stream.Message) Verdict {
+	rec := streamtest.NewRecorder(nil)
+	rec.Verdict = func(m *stream.Message) consume.Verdict {
 		if m.ID == bad && !m.Alone {
 			panic("parser fell over")
 		}
-		return Done()
+		return consume.Done()
 	}
 	var mates []ulid.ULID
 	for i := range 10 {
-		id, _ := f.mail(0, fmt.Sprintf("mail %d\r\n", i))
+		id, _ := f.Mail(0, fmt.Sprintf("mail %d\r\n", i))
 		if i == 4 {
 			bad = id
 			continue
 		}
 		mates = append(mates, id)
 	}
-	f.worker(WorkerConfig{DeadLetters: true}, rec)
-	eventually(t, "all mails", func() bool { return rec.total() == 10 && f.settled() })
+	f.Worker(consume.Config{Grave: dead.New(f.NC)}, rec)
+	streamtest.Eventually(t, "all mails", func() bool { return rec.Total() == 10 && f.Settled() })
 	for _, id := range mates {
-		if rec.count(id) != 1 {
-			t.Errorf("a batch-mate was stored %d times", rec.count(id))
+		if rec.Count(id) != 1 {
+			t.Errorf("a batch-mate was stored %d times", rec.Count(id))
 		}
 	}
-	all := rec.seen(bad)
-	if last := all[len(all)-1]; !last.Alone || last.Delivered != aloneAfter {
+	all := rec.Seen(bad)
+	if last := all[len(all)-1]; !last.Alone || last.Delivered != consume.AloneAfter {
 		t.Errorf("stored with alone=%v at delivery %d", last.Alone, last.Delivered)
 	}
-	if n := len(f.dead()); n != 0 {
+	if n := len(letters(t, f)); n != 0 {
 		t.Errorf("%d dead letters", n)
 	}
 }
 
 func TestPanickingMailEndsAsDeadLetterWithItsText(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	bad, _ := f.mail(0, "bad\r\n")
-	good, _ := f.mail(0, "good\r\n")
-	rec := newRecorder(func(m *stream.Message) Verdict {
+	f := streamtest.New(t, 64<<20)
+	bad, _ := f.Mail(0, "bad\r\n")
+	good, _ := f.Mail(0, "good\r\n")
+	rec := streamtest.NewRecorder(func(m *stream.Message) consume.Verdict {
 		if m.ID == bad {
 			panic("index out of range [7]")
 		}
-		return Done()
+		return consume.Done()
 	})
-	f.worker(WorkerConfig{DeadLetters: true}, rec)
-	eventually(t, "both settled", f.settled)
-	if rec.count(good) != 1 || rec.count(bad) != 0 {
-		t.Errorf("good %d times, bad %d times", rec.count(good), rec.count(bad))
+	f.Worker(consume.Config{Grave: dead.New(f.NC)}, rec)
+	streamtest.Eventually(t, "both settled", f.Settled)
+	if rec.Count(good) != 1 || rec.Count(bad) != 0 {
+		t.Errorf("good %d times, bad %d times", rec.Count(good), rec.Count(bad))
 	}
-	dead := f.dead()
-	if len(dead) != 1 || dead[0].ID != bad || !strings.Contains(dead[0].Reason, "index out of range [7]") || dead[0].Attempts != deadAfter-1 {
-		t.Fatalf("dead letters: %+v", dead)
+	buried := letters(t, f)
+	if len(buried) != 1 || buried[0].ID != bad || !strings.Contains(buried[0].Reason, "index out of range [7]") || buried[0].Attempts != consume.DeadAfter-1 {
+		t.Fatalf("dead letters: %+v", buried)
 	}
 }
 
 func TestBadMessageIsParkedNotRetried(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	bad, seq := f.mail(0, "bad\r\n")
+	f := streamtest.New(t, 64<<20)
+	bad, seq := f.Mail(0, "bad\r\n")
 	for i := range 20 {
-		f.mail(0, fmt.Sprintf("good %d\r\n", i))
+		f.Mail(0, fmt.Sprintf("good %d\r\n", i))
 	}
-	rec := newRecorder(func(m *stream.Message) Verdict {
+	rec := streamtest.NewRecorder(func(m *stream.Message) consume.Verdict {
 		if m.ID == bad {
-			return Dead("Error 1406: Data too long\nfor column")
+			return consume.Dead("Error 1406: Data too long\nfor column")
 		}
-		return Done()
+		return consume.Done()
 	})
-	f.worker(WorkerConfig{DeadLetters: true}, rec)
-	eventually(t, "all settled", f.settled)
-	if len(rec.seen(bad)) != 1 || rec.total() != 20 {
-		t.Errorf("the bad one was tried %d times; %d stored", len(rec.seen(bad)), rec.total())
+	f.Worker(consume.Config{Grave: dead.New(f.NC)}, rec)
+	streamtest.Eventually(t, "all settled", f.Settled)
+	if len(rec.Seen(bad)) != 1 || rec.Total() != 20 {
+		t.Errorf("the bad one was tried %d times; %d stored", len(rec.Seen(bad)), rec.Total())
 	}
-	dead := f.dead()
-	if len(dead) != 1 {
-		t.Fatalf("%d dead letters", len(dead))
+	buried := letters(t, f)
+	if len(buried) != 1 {
+		t.Fatalf("%d dead letters", len(buried))
 	}
-	d := dead[0]
+	d := buried[0]
 	if d.ID != bad || d.Sequence != seq || d.Stream != "MAIL_0" || d.Attempts != 1 || d.Reason != "Error 1406: Data too long for column" {
 		t.Errorf("dead letter: %+v", d)
 	}
-	got, err := NewDeadLetters(f.nc).Get(t.Context(), bad.String())
+	got, err := dead.New(f.NC).Get(t.Context(), bad.String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustEqual(t, "the dead letter", got.Message.Raw, []byte("bad\r\n"))
+	streamtest.Equal(t, "the dead letter", got.Message.Raw, []byte("bad\r\n"))
 }
 
 func TestWithoutDeadLettersABadMailIsSkipped(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	bad, _ := f.mail(0, "bad\r\n")
-	good, _ := f.mail(0, "good\r\n")
-	rec := newRecorder(func(m *stream.Message) Verdict {
+	f := streamtest.New(t, 64<<20)
+	bad, _ := f.Mail(0, "bad\r\n")
+	good, _ := f.Mail(0, "good\r\n")
+	rec := streamtest.NewRecorder(func(m *stream.Message) consume.Verdict {
 		if m.ID == bad {
-			return Dead("no")
+			return consume.Dead("no")
 		}
-		return Done()
+		return consume.Done()
 	})
-	f.worker(WorkerConfig{Consumer: stream.Cachewarmer}, rec)
-	eventually(t, "both settled", func() bool {
-		i := f.info(0, stream.Cachewarmer)
-		return i.AckFloor.Stream >= f.state(stream.StreamName(0)).LastSeq && i.NumAckPending == 0
-	})
-	if rec.count(good) != 1 || len(f.dead()) != 0 {
-		t.Errorf("good %d times, %d dead letters", rec.count(good), len(f.dead()))
+	f.Worker(consume.Config{Consumer: stream.Cachewarmer}, rec)
+	streamtest.Eventually(t, "both settled", func() bool { return f.SettledBy(stream.Cachewarmer) })
+	if rec.Count(good) != 1 || len(letters(t, f)) != 0 {
+		t.Errorf("good %d times, %d dead letters", rec.Count(good), len(letters(t, f)))
 	}
 }
 
 func TestUnreadableEnvelopeIsADeadLetterWithItsBytes(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	msg := f.headMsg(0, fixtureEnvelope([]byte("x")), []byte("raw bytes"))
+	f := streamtest.New(t, 64<<20)
+	msg := f.Head(0, streamtest.Envelope([]byte("x")), []byte("raw bytes"))
 	msg.Header.Set(stream.EnvelopeHeader, "!!!")
 	key := msg.Header.Get(stream.IDHeader)
-	f.send(msg)
-	f.worker(WorkerConfig{DeadLetters: true}, newRecorder(nil))
-	eventually(t, "settled", f.settled)
-	dead := f.dead()
-	if len(dead) != 1 || dead[0].Key != key || !strings.Contains(dead[0].Reason, "envelope") {
-		t.Fatalf("dead letters: %+v", dead)
+	f.Send(msg)
+	f.Worker(consume.Config{Grave: dead.New(f.NC)}, streamtest.NewRecorder(nil))
+	streamtest.Eventually(t, "settled", f.Settled)
+	buried := letters(t, f)
+	if len(buried) != 1 || buried[0].Key != key || !strings.Contains(buried[0].Reason, "envelope") {
+		t.Fatalf("dead letters: %+v", buried)
 	}
-	got, err := NewDeadLetters(f.nc).Get(t.Context(), key)
+	got, err := dead.New(f.NC).Get(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mustEqual(t, "the dead letter", got.Message.Raw, []byte("raw bytes"))
+	streamtest.Equal(t, "the dead letter", got.Message.Raw, []byte("raw bytes"))
 }
 
 func TestUnknownRequirementPausesAndNeverDeadLetters(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	env := fixtureEnvelope([]byte("from the future"))
+	f := streamtest.New(t, 64<<20)
+	env := streamtest.Envelope([]byte("from the future"))
 	env.Requires = 1 << 40
-	f.send(f.headMsg(0, env, []byte("from the future")))
-	rec := newRecorder(nil)
-	w, stop := f.worker(WorkerConfig{DeadLetters: true, BatchMessages: 2}, rec)
-	eventually(t, "the pause", func() bool { return containsText(w.Health(context.Background()), "newer version") })
-	start := f.state(stream.StreamName(0)).LastTime
-	eventually(t, "twice AckWait", func() bool {
-		f.mail(0, "tick\r\n")
-		return f.state(stream.StreamName(0)).LastTime.Sub(start) > 2*fixtureAckWait
+	f.Send(f.Head(0, env, []byte("from the future")))
+	rec := streamtest.NewRecorder(nil)
+	w, stop := f.Worker(consume.Config{Grave: dead.New(f.NC), BatchMessages: 2}, rec)
+	streamtest.Eventually(t, "the pause", func() bool { return streamtest.Says(w.Health(context.Background()), "newer version") })
+	start := f.State(stream.StreamName(0)).LastTime
+	streamtest.Eventually(t, "twice AckWait", func() bool {
+		f.Mail(0, "tick\r\n")
+		return f.State(stream.StreamName(0)).LastTime.Sub(start) > 2*streamtest.AckWait
 	})
-	if got := f.info(0, stream.Storer); got.NumRedelivered != 0 || len(f.dead()) != 0 {
-		t.Errorf("redelivered %d, dead letters %d", got.NumRedelivered, len(f.dead()))
+	if got := f.Info(0, stream.Storer); got.NumRedelivered != 0 || len(letters(t, f)) != 0 {
+		t.Errorf("redelivered %d, dead letters %d", got.NumRedelivered, len(letters(t, f)))
 	}
-	if got := f.info(0, stream.Storer).NumPending; got == 0 {
+	if got := f.Info(0, stream.Storer).NumPending; got == 0 {
 		t.Error("went on fetching")
 	}
 	stop()
-	c, err := f.js.Consumer(f.ctx(), stream.StreamName(0), stream.Storer)
+	c, err := f.JS.Consumer(f.Context(), stream.StreamName(0), stream.Storer)
 	if err != nil {
 		t.Fatal(err)
 	}
 	msg, err := c.Next()
-	if err != nil || msg.Headers().Get(stream.IDHeader) != envelopeText(env) {
+	if err != nil || msg.Headers().Get(stream.IDHeader) != streamtest.ID(env).String() {
 		t.Errorf("the mail was not given back: %v", err)
 	}
 }
 
 func TestFullDeadLettersPauseAndDropNothing(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	f.deadStream(4096)
+	f := streamtest.New(t, 64<<20)
+	f.DeadStream(4096)
 	big := strings.Repeat("x", 8192)
-	bad, _ := f.mail(0, big)
-	rec := newRecorder(func(m *stream.Message) Verdict {
+	bad, _ := f.Mail(0, big)
+	rec := streamtest.NewRecorder(func(m *stream.Message) consume.Verdict {
 		if m.ID == bad {
-			return Dead("refused")
+			return consume.Dead("refused")
 		}
-		return Done()
+		return consume.Done()
 	})
-	w, _ := f.worker(WorkerConfig{DeadLetters: true, Workers: 1}, rec)
-	eventually(t, "red health", func() bool { return containsText(w.Health(context.Background()), "the log is full") })
-	if got := f.info(0, stream.Storer); got.NumAckPending != 1 {
+	w, _ := f.Worker(consume.Config{Grave: dead.New(f.NC), Workers: 1}, rec)
+	streamtest.Eventually(t, "red health", func() bool { return streamtest.Says(w.Health(context.Background()), "the log is full") })
+	if got := f.Info(0, stream.Storer); got.NumAckPending != 1 {
 		t.Errorf("%d mails held", got.NumAckPending)
 	}
-	if good, _ := f.mail(0, "later\r\n"); rec.count(good) != 0 {
+	if good, _ := f.Mail(0, "later\r\n"); rec.Count(good) != 0 {
 		t.Error("went on without the dead letter")
 	}
-	f.deadStream(1 << 20)
-	eventually(t, "the dead letter and the rest", func() bool { return f.settled() && len(f.dead()) == 1 })
-	if got := f.info(0, stream.Storer); got.NumRedelivered != 0 {
+	f.DeadStream(1 << 20)
+	streamtest.Eventually(t, "the dead letter and the rest", func() bool { return f.Settled() && len(letters(t, f)) == 1 })
+	if got := f.Info(0, stream.Storer); got.NumRedelivered != 0 {
 		t.Errorf("%d mails were redelivered", got.NumRedelivered)
 	}
 	if err := w.Health(t.Context()); err != nil {
@@ -198,21 +207,23 @@ func TestFullDeadLettersPauseAndDropNothing(t *testing.T) {
 }
 
 func TestHandlerThatForgetsVerdictsIsAFault(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	f.mail(0, "a\r\n")
-	f.mail(0, "b\r\n")
-	f.worker(WorkerConfig{DeadLetters: true}, HandlerFunc(func(_ context.Context, b []*stream.Message) []Verdict { return make([]Verdict, len(b)-1) }))
-	eventually(t, "two dead letters", func() bool { return f.settled() && len(f.dead()) == 2 })
+	f := streamtest.New(t, 64<<20)
+	f.Mail(0, "a\r\n")
+	f.Mail(0, "b\r\n")
+	f.Worker(consume.Config{Grave: dead.New(f.NC)}, consume.HandlerFunc(func(_ context.Context, b []*stream.Message) []consume.Verdict {
+		return make([]consume.Verdict, len(b)-1)
+	}))
+	streamtest.Eventually(t, "two dead letters", func() bool { return f.Settled() && len(letters(t, f)) == 2 })
 }
 
 func TestSixthDeliveryIsADeadLetterUntried(t *testing.T) {
-	f := newLogFixture(t, 64<<20)
-	id, _ := f.mail(0, "kills the process\r\n")
-	c, err := f.js.Consumer(f.ctx(), stream.StreamName(0), stream.Storer)
+	f := streamtest.New(t, 64<<20)
+	id, _ := f.Mail(0, "kills the process\r\n")
+	c, err := f.JS.Consumer(f.Context(), stream.StreamName(0), stream.Storer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range deadAfter - 1 {
+	for range consume.DeadAfter - 1 {
 		msg, err := c.Next()
 		if err != nil {
 			t.Fatal(err)
@@ -221,10 +232,10 @@ func TestSixthDeliveryIsADeadLetterUntried(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	rec := newRecorder(nil)
-	f.worker(WorkerConfig{DeadLetters: true}, rec)
-	eventually(t, "the dead letter", func() bool { return f.settled() && len(f.dead()) == 1 })
-	if len(rec.seen(id)) != 0 {
+	rec := streamtest.NewRecorder(nil)
+	f.Worker(consume.Config{Grave: dead.New(f.NC)}, rec)
+	streamtest.Eventually(t, "the dead letter", func() bool { return f.Settled() && len(letters(t, f)) == 1 })
+	if len(rec.Seen(id)) != 0 {
 		t.Error("the handler was called once more")
 	}
 }

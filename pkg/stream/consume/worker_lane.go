@@ -84,7 +84,7 @@ func (l lane) handle(batch []*delivery) {
 		if l.gate.close(l.name, why) {
 			l.logger.Warn("cannot go on; keeping the mail and trying until it works", "mails", len(batch), "reason", why)
 		}
-		if !wait.For(l.ctx, l.pace.backoff(n)) {
+		if !wait.For(l.ctx, l.pace.Backoff(n)) {
 			l.giveBack(batch...)
 			break
 		}
@@ -136,6 +136,6 @@ func (l lane) fault(batch []*delivery, fault error) {
 		return
 	}
 	l.logger.Error("a mail made the handler fail; it is tried again, alone in the end", "id", d.mail.ID, "delivered", d.delivered, "error", fault)
-	delay := l.pace.backoff(int(d.delivered))
+	delay := l.pace.Backoff(int(d.delivered))
 	l.finish(d, func() error { return d.msg.NakWithDelay(delay) })
 }

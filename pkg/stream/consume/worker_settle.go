@@ -95,7 +95,7 @@ func (l lane) bury(d *delivery, reason string) {
 		if l.gate.close(l.name+" dead", err) {
 			l.logger.Error("paused: a mail cannot be stored and its dead letter cannot be written", "id", id, "reason", reason, "error", err)
 		}
-		if !wait.For(l.ctx, l.pace.backoff(n)) {
+		if !wait.For(l.ctx, l.pace.Backoff(n)) {
 			l.giveBack(d)
 			return
 		}

@@ -52,7 +52,7 @@ type Letters struct {
 
 // New gives access to MAIL_DEAD.
 func New(nc *nats.Conn) *Letters {
-	return &Letters{nc: nc, js: stream.JetStream(nc), log: record.Source{nc}, poll: 100 * time.Millisecond}
+	return &Letters{nc: nc, js: stream.JetStream(nc), log: record.Source{NC: nc}, poll: 100 * time.Millisecond}
 }
 
 // List calls fn for every dead letter, oldest first, without reading the mails.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/natsd"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -77,17 +79,7 @@ func waitReady(t *testing.T, p *Publisher) {
 // become polls a condition with a deadline.
 func become(t *testing.T, wait time.Duration, what string, ok func() error) {
 	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(wait); ; <-tick.C {
-		err := ok()
-		if err == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %v it is still not so that %s: %v", wait, what, err)
-		}
-	}
+	streamtest.Become(t, wait, what, ok)
 }
 
 func newMail(t testing.TB, size int) Mail {
@@ -104,9 +96,10 @@ func newMail(t testing.TB, size int) Mail {
 
 func mailID(m Mail) string { return ulid.ULID(m.Envelope.Id).String() }
 
-// inLog is a head as it is in the log.
+// inLog is a mail as it is in the log, and the message it is in.
 type inLog struct {
 	jetstream.Msg
+	mail     *stream.Message
 	sequence uint64
 }
 
@@ -132,17 +125,18 @@ func heads(t *testing.T, js jetstream.JetStream, number int) map[string][]inLog 
 			msg, err = c.Next(jetstream.FetchMaxWait(5 * time.Second)) // a consumer may move to another server
 			return err
 		})
-		env, _, err := stream.DecodeEnvelope(msg.Headers().Get(stream.EnvelopeHeader))
-		if err != nil {
-			t.Fatal(err)
-		}
 		meta, err := msg.Metadata()
 		if err != nil {
 			t.Fatal(err)
 		}
 		at = meta.Sequence.Stream
-		id := ulid.ULID(env.Id).String()
-		found[id] = append(found[id], inLog{msg, at})
+		mails, err := stream.Decode(record.Record{Stream: meta.Stream, Sequence: at, Header: msg.Headers(), Data: msg.Data()}, record.Source{NC: js.Conn()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range mails {
+			found[m.ID.String()] = append(found[m.ID.String()], inLog{msg, m, at})
+		}
 	}
 	return found
 }
@@ -210,7 +204,7 @@ func sameMail(m Mail, got []inLog) error {
 	if len(got) != 1 {
 		return fmt.Errorf("is %d times in the log, want once", len(got))
 	}
-	if sha256.Sum256(got[0].Data()) != [32]byte(m.Envelope.Sha256) {
+	if sha256.Sum256(got[0].mail.Raw) != [32]byte(m.Envelope.Sha256) {
 		return fmt.Errorf("its bytes differ")
 	}
 	return nil

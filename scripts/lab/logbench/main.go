@@ -1,7 +1,7 @@
 // Command logbench measures what a 250 costs: mails into a real nats-server that syncs before it acknowledges,
-// by the group commit of pkg/stream and by other means, and the same without syncing.
+// by the group commit of pkg/stream/publish and by other means, and the same without syncing.
 //
-//	group       pkg/stream's Publisher
+//	group       the Publisher of pkg/stream/publish
 //	single      one publish per mail, its acknowledgement awaited (`nats bench js pub sync`, many clients)
 //	async       a plain loop with a window of that many unacknowledged publishes (`nats bench js pub async`)
 //	atomic      a plain loop of atomic batches of 256, nothing else (`nats bench js pub batch`): the limit

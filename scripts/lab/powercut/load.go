@@ -39,7 +39,7 @@ type sender struct {
 	acks      []ack
 	large     int // of the accepted ones
 	refused   int
-	permanent error // a refusal that is not one of pkg/stream's, all of which become a 4xx
+	permanent error // a refusal that is not one of pkg/stream/publish's, all of which become a 4xx
 }
 
 // send publishes one mail and says whether it was accepted.

@@ -1,5 +1,5 @@
 // Command powercut simulates power failures of the log: it records, by strace, every write, rename and fsync of a
-// nats-server while pkg/stream publishes to it, rebuilds its store as a disk would have it after a power failure at
+// nats-server while pkg/stream/publish writes to it, rebuilds its store as a disk would have it after a power failure at
 // several moments, with everything dropped that was not synced, starts a server on it and looks for every mail
 // that had been acknowledged by then.
 //

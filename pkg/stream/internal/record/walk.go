@@ -30,7 +30,8 @@ type Walked struct {
 var ErrStop = errors.New("walk ended by its user")
 
 const (
-	walkBatch   = 500
+	// WalkBatch messages are fetched at a time.
+	WalkBatch   = 500
 	walkRetries = 5
 	// WalkIdle is when the server forgets the consumer of a walk that died.
 	WalkIdle = time.Minute
@@ -108,7 +109,7 @@ func (w Walk) stretch(ctx context.Context, next *uint64, fn func(Walked) error) 
 		return nil
 	}
 	for count := uint64(0); ; {
-		batch, err := consumer.FetchNoWait(walkBatch)
+		batch, err := consumer.FetchNoWait(WalkBatch)
 		if err != nil {
 			return err
 		}
