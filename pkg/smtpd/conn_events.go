@@ -137,7 +137,7 @@ const (
 )
 
 func resultOf(err error) messageResult {
-	if refusal(err).Code/100 == 5 {
+	if Refusal(err).Code/100 == 5 {
 		return resultRejected
 	}
 	return resultTempfail

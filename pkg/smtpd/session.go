@@ -148,7 +148,7 @@ func (s *Session) close() {
 
 // reply queues r as the answer to the current command.
 func (s *Session) reply(r Reply) {
-	s.out = appendReply(s.out, r)
+	s.out = r.AppendTo(s.out)
 	if s.cfg.Observer != nil {
 		s.cfg.Observer.Replied(s.peer.Session, s.verb, r)
 	}
@@ -193,7 +193,7 @@ func (s *Session) Timeout() {
 // the delivery must have been dropped; the rest of the mail is consumed and err answers it. Anywhere else, and
 // with a 421, the session ends with err.
 func (s *Session) Fail(err error) {
-	r := refusal(err)
+	r := Refusal(err)
 	if s.state == stageClosed {
 		return
 	}

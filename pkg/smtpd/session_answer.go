@@ -37,7 +37,7 @@ func (s *Session) Accept(arg string) {
 // Reject answers the open question with no. A Reply is sent as it is, any other error as 451 4.3.0; after a 421
 // the next event is EventClose.
 func (s *Session) Reject(err error) {
-	r := refusal(err)
+	r := Refusal(err)
 	switch s.settle() {
 	case EventMail, EventEnd:
 		s.tx = nil
