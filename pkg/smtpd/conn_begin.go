@@ -16,8 +16,6 @@ const (
 	lingerBytes = 1 << 20
 )
 
-var replyTooMany = Reply{421, "4.7.0", "Too many connections, try again later"}
-
 // begin is everything before the first command: PROXY header, limits, implicit TLS, greeting.
 func (c *conn) begin() error {
 	peer := Peer{Client: addrPort(c.nc.RemoteAddr())}
@@ -45,7 +43,7 @@ func (c *conn) begin() error {
 	c.idleSince = c.now()
 	switch {
 	case refused:
-		c.sess.Refuse(replyTooMany)
+		c.sess.Refuse(ReplyTooManyConns)
 		return errRefused
 	case c.silent:
 		c.srv.metrics.connections.WithLabelValues("health_check").Inc()

@@ -5,8 +5,6 @@ import (
 	"time"
 )
 
-var replyTLSBusy = Reply{454, "4.7.0", "TLS not available due to load, try again later"}
-
 // handle does what the session asks for. An error ends the connection.
 func (c *conn) handle(ev Event) error {
 	switch ev.Kind {
@@ -29,7 +27,7 @@ func (c *conn) handle(ev Event) error {
 	case EventStartTLS:
 		if c.srv.handshakesBusy() {
 			c.srv.metrics.handshakes.WithLabelValues("busy").Inc()
-			c.sess.Reject(replyTLSBusy)
+			c.sess.Reject(ReplyTLSBusy)
 			break
 		}
 		c.sess.Accept("")
@@ -149,7 +147,7 @@ func (c *conn) changeClient() error {
 		c.srv.limits.leaveClient(c.counted)
 	}
 	if !c.enterClient(c.sess.Peer().Client.Addr(), time.Now()) {
-		c.sess.Refuse(replyTooMany)
+		c.sess.Refuse(ReplyTooManyConns)
 		return errRefused
 	}
 	return nil

@@ -61,7 +61,7 @@ func NewSession(cfg *SessionConfig, peer Peer) *Session {
 func (s *Session) Greet() {
 	s.state = stageCommand
 	s.expectSync()
-	s.reply(Reply{220, "", s.cfg.Hostname + " ESMTP"})
+	s.reply(greeting(s.cfg.Hostname))
 }
 
 // Refuse queues r instead of the greeting. After a 421 the connection is to be closed (the next event is

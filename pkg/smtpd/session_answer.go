@@ -20,7 +20,7 @@ func (s *Session) Accept(arg string) {
 	case EventEnd:
 		s.tx = nil
 		s.junk = 0
-		s.reply(Reply{250, "2.0.0", "Ok: queued as " + arg})
+		s.reply(queuedReply(arg))
 	case EventStartTLS:
 		s.expectSync()
 		if s.rest {

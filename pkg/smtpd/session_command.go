@@ -1,10 +1,6 @@
 package smtpd
 
-import (
-	"fmt"
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // maxVerb is the length of the longest verb we know (STARTTLS).
 const maxVerb = 8
@@ -76,29 +72,12 @@ func (s *Session) runHelo(esmtp bool, arg string) Event {
 	ev := s.reset()
 	s.helo, s.esmtp = strings.Clone(arg), esmtp
 	if !esmtp {
-		s.reply(Reply{250, "", s.cfg.Hostname})
+		s.reply(heloReply(s.cfg.Hostname))
 		return ev
 	}
 	s.expectSync()
-	s.reply(Reply{250, "", s.cfg.Hostname + "\n" + s.extensions()})
+	s.reply(ehloReply(s.cfg, &s.peer))
 	return ev
-}
-
-// extensions is the keyword list of EHLO. Not in it, on purpose: AUTH, VRFY, DSN, BINARYMIME, REQUIRETLS.
-func (s *Session) extensions() string {
-	list := "PIPELINING\nSIZE " + strconv.FormatInt(s.cfg.MaxMessageBytes, 10) +
-		"\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\n"
-	if s.cfg.StartTLS && s.peer.TLS == nil {
-		list += "STARTTLS\n"
-	}
-	if s.peer.XClient {
-		list += "XCLIENT ADDR PORT NAME HELO PROTO\n"
-	}
-	limits := "LIMITS RCPTMAX=" + strconv.Itoa(s.cfg.MaxRcpts) // RFC 9422
-	if s.cfg.MaxMails > 0 {
-		limits += " MAILMAX=" + strconv.Itoa(s.cfg.MaxMails)
-	}
-	return list + limits
 }
 
 func (s *Session) runReset(arg string) Event {
@@ -161,10 +140,10 @@ func (s *Session) runXClient(arg string) Event {
 	}
 	client, err := parseXClient(arg, s.peer.Client)
 	if err != nil {
-		return s.mistake(Reply{501, "5.5.4", fmt.Sprintf("Bad XCLIENT: %v", err)})
+		return s.mistake(badXClientReply(err))
 	}
 	s.peer.Client = client
 	s.helo, s.esmtp = "", false
-	s.reply(Reply{220, "", s.cfg.Hostname + " ESMTP"})
+	s.reply(greeting(s.cfg.Hostname))
 	return Event{Kind: EventXClient}
 }
