@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 // flushAt is how many reply bytes are written even if there is probably more input.
@@ -24,12 +26,12 @@ var (
 	errRefused = errors.New("connection refused by a limit")
 )
 
-// conn drives one Session over one socket. All of it belongs to the goroutine of serve, except busy,
+// conn drives one smtp.Session over one socket. All of it belongs to the goroutine of serve, except busy,
 // socket.wake and socket.kill.
 type conn struct {
 	socket
 	srv     *Server
-	sess    *Session
+	sess    *smtp.Session
 	tls     *tls.Conn
 	plain   chunk // decrypted input, when tls is set
 	started bool
@@ -176,14 +178,14 @@ func (c *conn) feedPending() error {
 	}
 	for {
 		n, ev := c.sess.Feed(in.pending())
-		if ev.Kind != EventNone {
+		if ev.Kind != smtp.EventNone {
 			if err := c.handle(ev); err != nil {
 				return err
 			}
 		}
 		in.consume(n)
 		c.trackData(n)
-		if ev.Kind == EventNone {
+		if ev.Kind == smtp.EventNone {
 			return nil
 		}
 	}

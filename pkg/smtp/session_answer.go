@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 // Accept answers the open question with yes. arg is the mailbox for EventRcpt and the id for EventEnd; else it
 // is not used.
@@ -30,7 +30,7 @@ func (s *Session) Accept(arg string) {
 		}
 		s.reply(replyTLSReady)
 	default:
-		panic("smtpd: Accept without a question")
+		panic("smtp: Accept without a question")
 	}
 }
 
@@ -55,7 +55,7 @@ func (s *Session) Reject(err error) {
 	case EventStartTLS:
 		s.answer(r)
 	default:
-		panic("smtpd: Reject without a question")
+		panic("smtp: Reject without a question")
 	}
 }
 

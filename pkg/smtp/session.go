@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
@@ -78,7 +78,7 @@ func (s *Session) Refuse(r Reply) {
 // result of feeding bytes does not depend on how they are cut into calls.
 func (s *Session) Feed(in []byte) (n int, ev Event) {
 	if s.asking != EventNone {
-		panic("smtpd: Feed while a question is open")
+		panic("smtp: Feed while a question is open")
 	}
 	total := 0
 	for {

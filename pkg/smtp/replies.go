@@ -1,8 +1,8 @@
-package smtpd
+package smtp
 
 import "strconv"
 
-// Everything the engine says to a client is in this file. Two other places make replies: what became of a mail in
+// Everything the engine (this package and smtpd) says to a client is in this file. Two other places make replies: what became of a mail in
 // services/ingress/sink.go, and why a recipient is not accepted in pkg/policy. They reach the client through Reject
 // and Fail.
 

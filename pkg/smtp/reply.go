@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Reply is one SMTP reply. It is an error too, so that a Sink or a Recipients can return it.
+// Reply is one SMTP reply. It is an error too, so that smtpd's Sink and Recipients can return it.
 type Reply struct {
 	// Code is the three-digit reply code (RFC 5321 section 4.2).
 	Code int
