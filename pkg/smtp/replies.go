@@ -6,6 +6,9 @@ import "strconv"
 // services/ingress/sink.go, and why a recipient is not accepted in pkg/policy. They reach the client through Reject
 // and Fail.
 
+// RelayingDenied is the text of 550 5.7.1: here for recipients that no policy can allow, in pkg/policy for the others.
+const RelayingDenied = "Relaying denied: not a domain of this server"
+
 // The replies that are always the same. Enhanced codes are those of RFC 3463 and its registry; every one has the class of its code
 // (RFC 2034 section 4). They are variables only because Go has no constant structs; nothing writes to them.
 var (
@@ -65,7 +68,7 @@ var (
 	// What is wrong with an address.
 	replySenderUTF8    = Reply{553, "5.6.7", "Sender needs SMTPUTF8"}
 	replyRecipientUTF8 = Reply{553, "5.6.7", "Recipient needs SMTPUTF8"}
-	replyRelay         = Reply{550, "5.7.1", "Relaying denied"}
+	replyRelay         = Reply{550, "5.7.1", RelayingDenied}
 	replyRcptMax       = Reply{452, "4.5.3", "Too many recipients, send the rest in another mail"}
 	replyEnvelopeMax   = Reply{452, "4.5.3", "Envelope too large, send the rest in another mail"}
 
