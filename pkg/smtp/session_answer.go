@@ -13,7 +13,7 @@ func (s *Session) Accept(arg string) {
 	case EventBegin:
 		s.tx.open = true
 		if !s.tx.chunked {
-			s.state = stageData
+			s.state = stateData
 			s.expectSync()
 			s.reply(replySendData)
 		}

@@ -65,7 +65,7 @@ func (c *conn) greet() error {
 	if c.srv.cfg.ProxyProtocol == ProxyRequire || c.tls != nil {
 		return c.flush()
 	}
-	c.unspoken = true
+	c.greetingQueued = true
 	return nil
 }
 

@@ -40,7 +40,7 @@ type Server struct {
 	stuckAfter int64        // ticks
 	draining   atomic.Bool
 	overloaded atomic.Bool
-	base       context.Context // ends when Shutdown's patience does
+	base       context.Context // ends with the context of Shutdown, or when it is done
 	stop       context.CancelFunc
 
 	mu        sync.Mutex
