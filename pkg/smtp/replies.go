@@ -1,16 +1,16 @@
 package smtp
 
-import "strconv"
+// Everything the engine (this package and smtpd) says to a client is in this file. Two other places make replies: what
+// became of a mail in services/ingress/sink.go, and why a recipient is not accepted in pkg/policy. They reach the client
+// through Reject and Fail.
 
-// Everything the engine (this package and smtpd) says to a client is in this file. Two other places make replies: what became of a mail in
-// services/ingress/sink.go, and why a recipient is not accepted in pkg/policy. They reach the client through Reject
-// and Fail.
+import "strconv"
 
 // RelayingDenied is the text of 550 5.7.1: here for recipients that no policy can allow, in pkg/policy for the others.
 const RelayingDenied = "Relaying denied: not a domain of this server"
 
-// The replies that are always the same. Enhanced codes are those of RFC 3463 and its registry; every one has the class of its code
-// (RFC 2034 section 4). They are variables only because Go has no constant structs; nothing writes to them.
+// The replies that are always the same. Enhanced codes are those of RFC 3463 and its registry; every one has the class
+// of its code (RFC 2034 section 4). They are variables only because Go has no constant structs; nothing writes to them.
 var (
 	replyOK     = Reply{250, "2.0.0", "Ok"}
 	replyBye    = Reply{221, "2.0.0", "Bye"}
