@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -82,7 +83,9 @@ func broken(from, to string) string {
 	layer, name := part(from)
 	toLayer, toName := part(to)
 	rank := map[string]int{"proto": 1, "pkg": 2, "services": 3}
-	independent := []string{"smtpd", "mailparse", "env", "obs", "lifecycle"}
+	// Which siblings these parts may import; all others are free to.
+	siblings := map[string][]string{"smtp": nil, "smtpd": {"smtp"}, "mailparse": nil, "env": nil, "obs": nil, "lifecycle": nil}
+	allowed, bound := siblings[name]
 	switch {
 	case from == root+"pkg/stream" && isRoom(to):
 		return "pkg/stream imports none of its rooms"
@@ -94,8 +97,8 @@ func broken(from, to string) string {
 		return "nothing may be imported from there"
 	case rank[toLayer] > rank[layer]:
 		return "imports go from services to pkg to proto, never back"
-	case layer == "pkg" && toLayer == "pkg" && slices.Contains(independent, name):
-		return "pkg/" + name + " imports no sibling"
+	case layer == "pkg" && toLayer == "pkg" && bound && !slices.Contains(allowed, toName):
+		return fmt.Sprintf("pkg/%s may import these siblings only: %q", name, allowed)
 	case layer == "services" && toLayer == "services" && name != "allinone" && toName != "internal":
 		return "only allinone imports its sister services"
 	case layer == "services" && toLayer == "services" && (toName == "allinone" || toName == "sluicectl"):
@@ -130,9 +133,14 @@ func TestBrokenKnowsTheRules(t *testing.T) {
 		{"services/internal/e2e", "services/allinone", false},
 		{"pkg/smtpd", "pkg/smtpd/spool", true},
 		{"pkg/smtpd/spool", "pkg/smtpd", true},
+		{"pkg/smtpd", "pkg/smtp", true},
 		{"pkg/smtpd", "pkg/policy", false},
+		{"pkg/smtpd/spool", "pkg/obs", false},
+		{"pkg/smtp", "pkg/smtpd", false},
+		{"pkg/smtp", "pkg/env", false},
+		{"pkg/policy", "pkg/smtp", true},
 		{"pkg/env", "pkg/obs", false},
-		{"pkg/smtpd", "proto/mail/v1", true},
+		{"pkg/smtp", "proto/mail/v1", true},
 		{"pkg/stream", "pkg/natsd", true},
 		{"pkg/stream", "services/ingress", false},
 		{"pkg/stream", "pkg/stream/publish", false},

@@ -1,6 +1,10 @@
 package policy
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
+)
 
 // Refusal is why a recipient is not accepted, in the terms of SMTP.
 type Refusal struct {
@@ -15,7 +19,7 @@ func (r *Refusal) Error() string { return strconv.Itoa(r.Code) + " " + r.Enhance
 // What Resolve answers; each is a *Refusal.
 var (
 	// ErrRelay: the domain is not ours, or the address is a trick to reach one that is not.
-	ErrRelay error = &Refusal{550, "5.7.1", "Relaying denied: not a domain of this server"}
+	ErrRelay error = &Refusal{550, "5.7.1", smtp.RelayingDenied}
 	// ErrUnknown: the domain is ours, the recipient is not.
 	ErrUnknown error = &Refusal{550, "5.1.1", "No such mailbox here"}
 	// ErrUnavailable: it cannot be known now, because the bucket could not be read yet.

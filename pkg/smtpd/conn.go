@@ -10,28 +10,30 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 // flushAt is how many reply bytes are written even if there is probably more input.
 const flushAt = 16 << 10
 
-// Reasons for the end of a conversation. All but errQuiet and errUpgrade are final.
+// Reasons for the end of a session. All but errFreshStack and errUpgrade are final.
 var (
-	errOver    = errors.New("session over")                  // the session said so; its last reply is queued
-	errTimeout = errors.New("client was silent or too slow") // a deadline of this package
-	errQuiet   = errors.New("nothing came for a while")      // time to wait on a fresh stack
-	errUpgrade = errors.New("STARTTLS")                      // time for the handshake
-	errRefused = errors.New("connection refused by a limit")
+	errOver       = errors.New("session over")                  // the Session said so; its last reply is queued
+	errTimeout    = errors.New("client was silent or too slow") // a deadline of this package
+	errFreshStack = errors.New("nothing came for a while")      // time to wait on a fresh stack
+	errUpgrade    = errors.New("STARTTLS")                      // time for the handshake
+	errRefused    = errors.New("connection refused by a limit")
 )
 
-// conn drives one Session over one socket. All of it belongs to the goroutine of serve, except busy,
+// conn drives one smtp.Session over one socket. All of it belongs to the goroutine of serve, except busy,
 // socket.wake and socket.kill.
 type conn struct {
 	socket
 	srv     *Server
-	sess    *Session
+	sess    *smtp.Session
 	tls     *tls.Conn
-	plain   chunk // decrypted input, when tls is set
+	plain   input // decrypted input, when tls is set
 	started bool
 	kind    ListenerKind
 
@@ -51,17 +53,17 @@ type conn struct {
 	// busy is the watchdog's tick at which a call into Sink or Recipients began, 0 outside.
 	busy atomic.Int64
 
-	counted  netip.Addr // the address to leave at the end, invalid when none
-	active   bool       // counted as a client session
-	unspoken bool       // the greeting is queued and not written
-	silent   bool       // a health check: not in logs and numbers of clients
-	told     bool       // Session.Shutdown was called
-	rested   bool       // already waiting on a fresh stack
-	wantTLS  bool       // STARTTLS was accepted, its reply is queued
-	tlsMail  bool       // a mail came over TLS
+	counted        netip.Addr // the address to leave at the end, invalid when none
+	active         bool       // counted as a client session
+	greetingQueued bool       // the greeting is queued and not written
+	silent         bool       // a health check, or refused by a limit: not in logs and numbers of clients
+	shutdownAsked  bool       // Session.Shutdown was called
+	freshStack     bool       // already waiting on a fresh stack
+	wantTLS        bool       // STARTTLS was accepted, its reply is queued
+	tlsMail        bool       // a mail came over TLS
 }
 
-// serve runs the connection to its end. When the client has been quiet for a moment it goes on in a new
+// serve runs the connection to its end. When the client has been idle for a moment it goes on in a new
 // goroutine: the stack that a command needed would else stay for as long as the client is idle, and that stack
 // is most of what an idle connection costs.
 func (c *conn) serve() {
@@ -70,7 +72,7 @@ func (c *conn) serve() {
 		if r := recover(); r != nil {
 			err = c.panicked(r)
 		}
-		if err == errQuiet {
+		if err == errFreshStack {
 			go c.serve()
 			return
 		}
@@ -96,7 +98,7 @@ func (c *conn) serve() {
 // wait for more. A call per wait would have to ask the kernel once more before each wait, because what became
 // readable between two calls is not remembered; inside one call it is.
 func (c *conn) converse() error {
-	if !c.rested {
+	if !c.freshStack {
 		if err := c.feed(); err != nil { // what crypto/tls or the read of a PROXY header has brought already
 			return err
 		}
@@ -126,10 +128,10 @@ func (c *conn) readable(fd uintptr) (done bool) {
 			if c.dataSince != 0 {
 				c.lastByte = c.now()
 			}
-			if c.unspoken {
+			if c.greetingQueued {
 				c.srv.metrics.connections.WithLabelValues("early_talker").Inc()
 			}
-			c.rested = false
+			c.freshStack = false
 			err = c.feed()
 		}
 		switch {
@@ -170,20 +172,20 @@ func (c *conn) feed() error {
 }
 
 func (c *conn) feedPending() error {
-	in := &c.chunk
+	in := &c.input
 	if c.tls != nil {
 		in = &c.plain
 	}
 	for {
 		n, ev := c.sess.Feed(in.pending())
-		if ev.Kind != EventNone {
+		if ev.Kind != smtp.EventNone {
 			if err := c.handle(ev); err != nil {
 				return err
 			}
 		}
 		in.consume(n)
 		c.trackData(n)
-		if ev.Kind == EventNone {
+		if ev.Kind == smtp.EventNone {
 			return nil
 		}
 	}
@@ -201,8 +203,8 @@ func (c *conn) beforeWait() error {
 		return err
 	}
 	// After arming: a shutdown that comes later than this look wakes the wait.
-	if c.srv.draining.Load() && !c.told {
-		c.told = true
+	if c.srv.draining.Load() && !c.shutdownAsked {
+		c.shutdownAsked = true
 		if c.sess.Shutdown() {
 			return errOver
 		}
@@ -234,7 +236,7 @@ func (c *conn) flush() error {
 		_, err = c.write(out, c.srv.cfg.Timeouts.Write)
 	}
 	c.sess.Flushed()
-	c.idleSince, c.unspoken = c.now(), false
+	c.idleSince, c.greetingQueued = c.now(), false
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.srv.metrics.timeouts.WithLabelValues("write").Inc()

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"os"
 	"time"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 const (
@@ -16,11 +18,9 @@ const (
 	lingerBytes = 1 << 20
 )
 
-var replyTooMany = Reply{421, "4.7.0", "Too many connections, try again later"}
-
 // begin is everything before the first command: PROXY header, limits, implicit TLS, greeting.
 func (c *conn) begin() error {
-	peer := Peer{Client: addrPort(c.nc.RemoteAddr())}
+	peer := smtp.Peer{Client: addrPort(c.nc.RemoteAddr())}
 	if c.srv.cfg.ProxyProtocol == ProxyRequire {
 		if err := c.readProxy(&peer); err != nil {
 			c.srv.metrics.connections.WithLabelValues("proxy_refused").Inc()
@@ -41,11 +41,11 @@ func (c *conn) begin() error {
 		info := c.tlsInfo()
 		peer.TLS = &info
 	}
-	c.sess = NewSession(&c.srv.session, peer)
+	c.sess = smtp.NewSession(&c.srv.session, peer)
 	c.idleSince = c.now()
 	switch {
 	case refused:
-		c.sess.Refuse(replyTooMany)
+		c.sess.Refuse(smtp.ReplyTooManyConns)
 		return errRefused
 	case c.silent:
 		c.srv.metrics.connections.WithLabelValues("health_check").Inc()
@@ -65,7 +65,7 @@ func (c *conn) greet() error {
 	if c.srv.cfg.ProxyProtocol == ProxyRequire || c.tls != nil {
 		return c.flush()
 	}
-	c.unspoken = true
+	c.greetingQueued = true
 	return nil
 }
 
@@ -86,7 +86,7 @@ func (c *conn) enterClient(client netip.Addr, now time.Time) bool {
 }
 
 // readProxy reads the PROXY header: from trusted networks only, and within its own short deadline.
-func (c *conn) readProxy(peer *Peer) error {
+func (c *conn) readProxy(peer *smtp.Peer) error {
 	if !inAny(c.srv.cfg.TrustedProxies, peer.Client.Addr()) {
 		return errors.New("PROXY protocol is required and this address is not among the trusted proxies")
 	}

@@ -3,40 +3,40 @@ package smtpd
 import (
 	"context"
 	"time"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
-var replyTLSBusy = Reply{454, "4.7.0", "TLS not available due to load, try again later"}
-
 // handle does what the session asks for. An error ends the connection.
-func (c *conn) handle(ev Event) error {
+func (c *conn) handle(ev smtp.Event) error {
 	switch ev.Kind {
-	case EventNone:
-	case EventMail:
+	case smtp.EventNone:
+	case smtp.EventMail:
 		c.answer("", c.ask(c.srv.sink.Ready))
-	case EventRcpt:
+	case smtp.EventRcpt:
 		c.busy.Store(c.srv.tick.Load())
 		mailbox, err := c.srv.rcpts.Resolve(ev.Rcpt.Local, ev.Rcpt.Domain, ev.Rcpt.UTF8)
 		c.busy.Store(0)
 		c.answer(mailbox, err)
-	case EventBegin:
+	case smtp.EventBegin:
 		c.answer("", c.ask(c.beginDelivery))
-	case EventData:
+	case smtp.EventData:
 		c.data(ev.Span)
-	case EventEnd:
+	case smtp.EventEnd:
 		return c.commit()
-	case EventAbort:
+	case smtp.EventAbort:
 		c.abort(resultRejected)
-	case EventStartTLS:
+	case smtp.EventStartTLS:
 		if c.srv.handshakesBusy() {
 			c.srv.metrics.handshakes.WithLabelValues("busy").Inc()
-			c.sess.Reject(replyTLSBusy)
+			c.sess.Reject(smtp.ReplyTLSBusy)
 			break
 		}
 		c.sess.Accept("")
 		c.wantTLS = true // after what else is in the input was refused and the reply is written
-	case EventXClient:
+	case smtp.EventXClient:
 		return c.changeClient()
-	case EventClose:
+	case smtp.EventClose:
 		return errOver
 	}
 	return nil
@@ -137,7 +137,7 @@ const (
 )
 
 func resultOf(err error) messageResult {
-	if refusal(err).Code/100 == 5 {
+	if smtp.Refusal(err).Code/100 == 5 {
 		return resultRejected
 	}
 	return resultTempfail
@@ -149,7 +149,7 @@ func (c *conn) changeClient() error {
 		c.srv.limits.leaveClient(c.counted)
 	}
 	if !c.enterClient(c.sess.Peer().Client.Addr(), time.Now()) {
-		c.sess.Refuse(replyTooMany)
+		c.sess.Refuse(smtp.ReplyTooManyConns)
 		return errRefused
 	}
 	return nil

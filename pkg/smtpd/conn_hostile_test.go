@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
@@ -164,7 +165,7 @@ func TestHeaderInjectionOverTheWire(t *testing.T) {
 	}
 	for _, env := range srv.sink.envs {
 		env.Id, env.ReceivedAt = make([]byte, 16), 1
-		text := string(TraceHeaders(env, "u@example.com"))
+		text := string(smtp.TraceHeaders(env, "u@example.com"))
 		m, err := mail.ReadMessage(strings.NewReader(text + "\r\n"))
 		if err != nil {
 			t.Fatalf("%v in %q", err, text)

@@ -16,39 +16,40 @@ const readSize = 32 << 10
 
 type readBuffer [readSize]byte
 
-// chunk is input on its way: buf[r:w] is received and not consumed. It holds a buffer only while there is some.
-type chunk struct {
+// input is what a client has sent: buf[r:w] is received and not consumed yet. It holds a buffer only while there is
+// something in it.
+type input struct {
 	pool *sync.Pool // of *readBuffer
 	buf  *readBuffer
 	r, w int
 }
 
 // pending is what can be consumed; valid until the next consume.
-func (k *chunk) pending() []byte {
-	if k.buf == nil {
+func (in *input) pending() []byte {
+	if in.buf == nil {
 		return nil
 	}
-	return k.buf[k.r:k.w]
+	return in.buf[in.r:in.w]
 }
 
 // consume drops n bytes, and the buffer with the last one.
-func (k *chunk) consume(n int) {
-	if k.r += n; k.r == k.w {
-		k.release()
+func (in *input) consume(n int) {
+	if in.r += n; in.r == in.w {
+		in.release()
 	}
 }
 
-func (k *chunk) take() {
-	if k.buf == nil {
-		k.buf = k.pool.Get().(*readBuffer)
+func (in *input) take() {
+	if in.buf == nil {
+		in.buf = in.pool.Get().(*readBuffer)
 	}
 }
 
-func (k *chunk) release() {
-	if k.buf != nil {
-		k.pool.Put(k.buf)
+func (in *input) release() {
+	if in.buf != nil {
+		in.pool.Put(in.buf)
 	}
-	k.buf, k.r, k.w = nil, 0, 0
+	in.buf, in.r, in.w = nil, 0, 0
 }
 
 // errWouldBlock is "nothing there yet". It says Temporary so that crypto/tls does not remember it: a record
@@ -65,7 +66,7 @@ func (wouldBlock) Temporary() bool { return true }
 // connections do nearly all the time: the wait happens inside RawConn.Read, and only when read(2) has bytes is
 // a buffer taken from the pool.
 type socket struct {
-	chunk
+	input
 	nc  net.Conn
 	raw syscall.RawConn
 	try func(fd uintptr) bool
@@ -172,10 +173,10 @@ func (s *socket) receive(fd uintptr) error {
 	return err
 }
 
-// write sends p. The client has between three quarters of patience and patience to take it.
-func (s *socket) write(p []byte, patience time.Duration) (int, error) {
-	if now := s.now(); s.writeArmed-now < patience*3/4 {
-		s.writeArmed = now + patience
+// write sends p. The client has between three quarters of timeout and timeout to take it.
+func (s *socket) write(p []byte, timeout time.Duration) (int, error) {
+	if now := s.now(); s.writeArmed-now < timeout*3/4 {
+		s.writeArmed = now + timeout
 		if err := s.nc.SetWriteDeadline(s.epoch.Add(s.writeArmed)); err != nil {
 			return 0, err
 		}

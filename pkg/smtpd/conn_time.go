@@ -2,29 +2,29 @@ package smtpd
 
 import "time"
 
-// quiet is how long a connection waits on the stack its last command has grown before it moves to a fresh one.
-const quiet = time.Second
+// stackFor is how long a connection waits on the stack its last command has grown before it moves to a fresh one.
+const stackFor = time.Second
 
 // armWait sets the deadline of the wait that follows.
 func (c *conn) armWait() error {
 	now := c.now()
 	end := c.deadline()
-	if !c.rested {
-		end = min(end, now+quiet)
+	if !c.freshStack {
+		end = min(end, now+stackFor)
 	}
 	return c.arm(now, end)
 }
 
 // ranOut is called when a wait ended without input: the client's time is up (errTimeout), it is time for a
-// fresh stack (errQuiet), or the wait ended early and goes on: its deadline was an old one, or a wake-up.
+// fresh stack (errFreshStack), or the wait ended early and goes on: its deadline was an old one, or a wake-up.
 func (c *conn) ranOut() error {
 	now := c.now()
 	switch {
 	case now >= c.deadline():
 		return errTimeout
-	case !c.rested && now >= max(c.idleSince, c.lastByte)+quiet:
-		c.rested = true
-		return errQuiet
+	case !c.freshStack && now >= max(c.idleSince, c.lastByte)+stackFor:
+		c.freshStack = true
+		return errFreshStack
 	}
 	return c.beforeWait()
 }

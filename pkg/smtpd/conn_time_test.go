@@ -118,7 +118,7 @@ func TestOverloadShortensPatience(t *testing.T) {
 		dial(t, srv.addr).hello()
 	}
 	waiting := dial(t, srv.addr)
-	waiting.hello() // four of four: crowded; the watchdog wakes those who wait already
+	waiting.hello() // four of four: overloaded; the watchdog wakes those who wait already
 	waiting.want("421 4.4.2")
 	waiting.wantClosed()
 }

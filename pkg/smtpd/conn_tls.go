@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 // tlsWire is the net.Conn under crypto/tls. After the handshake it never blocks: the connection waits for
@@ -120,13 +122,13 @@ func (c *conn) startTLS() error {
 }
 
 // tlsInfo describes the finished handshake for the envelope.
-func (c *conn) tlsInfo() TLSInfo {
+func (c *conn) tlsInfo() smtp.TLSInfo {
 	st := c.tls.ConnectionState()
 	version := "TLS1.2"
 	if st.Version == tls.VersionTLS13 {
 		version = "TLS1.3"
 	}
-	return TLSInfo{Version: version, Cipher: tls.CipherSuiteName(st.CipherSuite), SNI: st.ServerName}
+	return smtp.TLSInfo{Version: version, Cipher: tls.CipherSuiteName(st.CipherSuite), SNI: st.ServerName}
 }
 
 // decrypt moves what the pending ciphertext holds into c.plain: errWouldBlock when that is no whole record.

@@ -58,8 +58,8 @@ func (l *limits) leave() {
 	l.mu.Unlock()
 }
 
-// crowded says whether nine tenths of all connections are in use: the time for shorter patience.
-func (l *limits) crowded() bool {
+// overloaded says whether nine tenths of all connections are in use: the time for shorter timeouts.
+func (l *limits) overloaded() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.total*10 >= l.conns*9

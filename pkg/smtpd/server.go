@@ -14,12 +14,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
-// Server is the driver: it accepts connections, runs a Session over each and carries their mail to a Sink.
+// Server is the driver: it accepts connections, runs an smtp.Session over each and carries their mail to a Sink.
 type Server struct {
 	cfg     Config
-	session SessionConfig
+	session smtp.SessionConfig
 	sink    Sink
 	rcpts   Recipients
 	logger  *slog.Logger
@@ -38,7 +40,7 @@ type Server struct {
 	stuckAfter int64        // ticks
 	draining   atomic.Bool
 	overloaded atomic.Bool
-	base       context.Context // ends when Shutdown's patience does
+	base       context.Context // ends with the context of Shutdown, or when it is done
 	stop       context.CancelFunc
 
 	mu        sync.Mutex
@@ -145,7 +147,7 @@ func (s *Server) start(nc net.Conn, kind ListenerKind) {
 func (s *Server) refuse(nc net.Conn, kind ListenerKind) {
 	if kind == ListenerPlain {
 		_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = nc.Write(appendReply(nil, replyTooMany)) // the client may be gone already
+		_, _ = nc.Write(smtp.ReplyTooManyConns.AppendTo(nil)) // the client may be gone already
 	}
 	_ = nc.Close()
 }
@@ -179,8 +181,8 @@ func (s *Server) handshakesBusy() bool {
 }
 
 // session is the part of the configuration the sessions need.
-func (c Config) session() SessionConfig {
-	return SessionConfig{
+func (c Config) session() smtp.SessionConfig {
+	return smtp.SessionConfig{
 		Hostname: c.Hostname, MaxMessageBytes: c.MaxMessageBytes, MaxRcpts: c.MaxRcpts, MaxMails: c.MaxMails,
 		MaxErrors: 10, MaxJunk: 50, MaxRejectedRcpts: 100,
 		BareLF: c.BareLF, StartTLS: c.TLSCert != "",

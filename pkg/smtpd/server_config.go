@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 // ProxyMode says whether clients reach us through a load balancer that speaks the PROXY protocol. SMTP
@@ -40,7 +42,7 @@ type Config struct {
 	// MaxMails is the number of mails per connection [0: no limit].
 	MaxMails int
 	// BareLF says what becomes of a line feed without carriage return.
-	BareLF BareLFMode
+	BareLF smtp.BareLFMode
 
 	// MaxConns bounds all connections together [10000].
 	MaxConns int

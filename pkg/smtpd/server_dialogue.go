@@ -6,6 +6,8 @@ import (
 	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 // dialogue watches sessions: it counts commands by the class of their reply and, at debug level, prints both.
@@ -41,7 +43,7 @@ func newDialogue(m *metrics, logger *slog.Logger, logPII bool) *dialogue {
 	return d
 }
 
-// Command implements Observer.
+// Command implements smtp.Observer.
 func (d *dialogue) Command(session string, line []byte) {
 	if d.logger == nil {
 		return
@@ -52,8 +54,8 @@ func (d *dialogue) Command(session string, line []byte) {
 	d.logger.Debug("smtp <", "session_id", session, "line", string(line))
 }
 
-// Replied implements Observer.
-func (d *dialogue) Replied(session, verb string, reply Reply) {
+// Replied implements smtp.Observer.
+func (d *dialogue) Replied(session, verb string, reply smtp.Reply) {
 	byClass, known := d.counters[verb]
 	if !known {
 		byClass = d.other

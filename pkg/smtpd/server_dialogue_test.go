@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 func TestRedactKeepsTheDomain(t *testing.T) {
@@ -69,7 +71,7 @@ func TestVerbLabelsAreBounded(t *testing.T) {
 	before := series()
 	for _, verb := range []string{"XYZZY", "", ".", "MAIL", "a@b.example", "HELO"} {
 		for _, code := range []int{0, 99, 220, 354, 421, 550, 999} {
-			d.Replied("s", verb, Reply{Code: code})
+			d.Replied("s", verb, smtp.Reply{Code: code})
 		}
 	}
 	if after := series(); after != before {

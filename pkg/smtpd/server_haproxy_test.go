@@ -174,3 +174,13 @@ func TestRollingRestartBehindHAProxy(t *testing.T) {
 		t.Errorf("%d of %d sessions failed", failed.Load(), sessions.Load())
 	}
 }
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -95,15 +95,15 @@ func (s *Server) watch() {
 		case <-ticker.C:
 		}
 		s.tick.Add(1)
-		crowded := s.limits.crowded()
-		began := crowded && !s.overloaded.Load()
-		s.overloaded.Store(crowded)
+		overloaded := s.limits.overloaded()
+		began := overloaded && !s.overloaded.Load()
+		s.overloaded.Store(overloaded)
 		s.inspect(began)
 	}
 }
 
 // inspect lets go the clients of calls that are stuck (they try again later: no reply means not taken), and,
-// when an overload begins, wakes everybody so that the shorter patience counts for those who wait already.
+// when an overload begins, wakes everybody so that the shorter timeout counts for those who wait already.
 func (s *Server) inspect(wake bool) {
 	now := s.tick.Load()
 	s.mu.Lock()

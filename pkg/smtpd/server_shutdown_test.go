@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 func TestShutdownTellsIdleClientsAtOnce(t *testing.T) {
@@ -109,9 +111,9 @@ func TestOurFaultsAre4xx(t *testing.T) {
 		want string
 	}{
 		"a commit that fails":       {&memorySink{onCommit: func(context.Context) error { return errors.New("no log") }}, "451 4.3.0"},
-		"a commit that says 452":    {&memorySink{onCommit: func(context.Context) error { return Reply{452, "4.3.1", "Full"} }}, "452 4.3.1"},
+		"a commit that says 452":    {&memorySink{onCommit: func(context.Context) error { return smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Full"} }}, "452 4.3.1"},
 		"a commit that takes long":  {&memorySink{onCommit: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}, "451 4.3.0"},
-		"a commit that says 250 5?": {&memorySink{onCommit: func(context.Context) error { return Reply{250, "2.0.0", "Ok"} }}, "451 4.3.0"},
+		"a commit that says 250 5?": {&memorySink{onCommit: func(context.Context) error { return smtp.Reply{Code: 250, Enhanced: "2.0.0", Text: "Ok"} }}, "451 4.3.0"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -128,7 +130,7 @@ func TestOurFaultsAre4xx(t *testing.T) {
 		})
 	}
 	t.Run("not ready", func(t *testing.T) {
-		srv := start(t, Config{}, &memorySink{readyErr: Reply{452, "4.3.1", "Insufficient system storage"}})
+		srv := start(t, Config{}, &memorySink{readyErr: smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage"}})
 		c := dial(t, srv.addr)
 		c.hello()
 		c.cmd("MAIL FROM:<a@sender.example>", "452 4.3.1")

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -111,7 +112,7 @@ type anyRecipient struct{}
 
 func (anyRecipient) Resolve(local, domain string, _ bool) (string, error) {
 	if domain == "refused.example" {
-		return "", Reply{550, "5.1.1", "No such user"}
+		return "", smtp.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such user"}
 	}
 	return strings.ToLower(local + "@" + domain), nil
 }

@@ -8,7 +8,7 @@ import (
 
 // Sink is where accepted mail goes.
 //
-// Errors that are (or wrap) a Reply are sent to the client as they are; any other error becomes 451 4.3.0, so
+// Errors that are (or wrap) an smtp.Reply are sent to the client as they are; any other error becomes 451 4.3.0, so
 // that a fault of ours is never permanent.
 type Sink interface {
 	// Ready says whether a mail could be taken now. It is called at MAIL, so that a full log costs the sender

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/env"
 	"github.com/sluice-mail/sluice/pkg/policy"
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 )
@@ -97,7 +98,7 @@ func (c Config) server(pii bool) smtpd.Config {
 		s.ProxyProtocol = smtpd.ProxyRequire
 	}
 	if c.BareLF == "reject" {
-		s.BareLF = smtpd.BareLFReject
+		s.BareLF = smtp.BareLFReject
 	}
 	return s
 }

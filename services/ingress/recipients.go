@@ -4,7 +4,7 @@ import (
 	"errors"
 
 	"github.com/sluice-mail/sluice/pkg/policy"
-	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
 // recipients turns what the policy says into SMTP replies.
@@ -14,7 +14,7 @@ type recipients struct{ policy *policy.Policy }
 func (r recipients) Resolve(local, domain string, smtputf8 bool) (string, error) {
 	mailbox, err := r.policy.Resolve(local, domain, smtputf8)
 	if refusal, ok := errors.AsType[*policy.Refusal](err); ok {
-		return "", &smtpd.Reply{Code: refusal.Code, Enhanced: refusal.Enhanced, Text: refusal.Text}
+		return "", &smtp.Reply{Code: refusal.Code, Enhanced: refusal.Enhanced, Text: refusal.Text}
 	}
 	return mailbox, err
 }

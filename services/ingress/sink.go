@@ -10,6 +10,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 	"github.com/sluice-mail/sluice/pkg/stream/publish"
@@ -105,19 +106,19 @@ func (d *delivery) close() {
 
 // reply turns what kept us from taking a mail into what its sender is told: always a 4xx, because it is our fault and
 // the sender still has the mail. id is set once the mail may be in the log.
-func reply(err error, id string) *smtpd.Reply {
+func reply(err error, id string) *smtp.Reply {
 	switch {
 	case errors.Is(err, publish.ErrFull):
-		return &smtpd.Reply{Code: 452, Enhanced: "4.3.1", Text: "The mail log is full, try again later"}
+		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "The mail log is full, try again later"}
 	case errors.Is(err, spool.ErrFull):
-		return &smtpd.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later"}
+		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later"}
 	case errors.Is(err, publish.ErrBusy):
-		return &smtpd.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later"}
 	case errors.Is(err, publish.ErrUnconfirmed):
-		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "Mail not confirmed, id " + id + ", try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "Mail not confirmed, id " + id + ", try again later"}
 	case errors.Is(err, publish.ErrClock):
-		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "The clock of this server is off, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The clock of this server is off, try again later"}
 	default:
-		return &smtpd.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail log is unavailable, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail log is unavailable, try again later"}
 	}
 }

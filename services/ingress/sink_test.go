@@ -16,7 +16,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
@@ -127,7 +127,7 @@ func TestOurFaultsAre4xx(t *testing.T) {
 		}
 		log.err = fmt.Errorf("shard 0: %w", tt.err)
 		id, err := d.Commit(t.Context(), 0)
-		var reply *smtpd.Reply
+		var reply *smtp.Reply
 		if id != "" || !errors.As(err, &reply) || reply.Code != tt.code || !strings.Contains(reply.Error(), tt.text) {
 			t.Errorf("%v: id %q, answer %v; want %d with %q", tt.err, id, err, tt.code, tt.text)
 		}
@@ -143,7 +143,7 @@ func TestFullSpoolRefusesAtMail(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var reply *smtpd.Reply
+	var reply *smtp.Reply
 	for range 100 {
 		if err = d.Write(make([]byte, 16<<10)); err != nil {
 			break

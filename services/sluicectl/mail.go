@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-mail/sluice/pkg/policy"
-	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
@@ -99,7 +99,7 @@ func (c *ctl) cat(ctx context.Context, e *process.Env) error {
 		if *rcpt == "" && len(env.GetRecipients()) > 0 {
 			*rcpt = env.GetRecipients()[0].GetMailbox()
 		}
-		if _, err := e.Stdout.Write(smtpd.TraceHeaders(env, *rcpt)); err != nil {
+		if _, err := e.Stdout.Write(smtp.TraceHeaders(env, *rcpt)); err != nil {
 			return err
 		}
 	}

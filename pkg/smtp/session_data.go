@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	"strconv"
@@ -10,13 +10,13 @@ import (
 func (s *Session) runData(arg string) Event {
 	switch {
 	case arg != "":
-		return s.mistake(replyNoArgument)
+		return s.protocolError(replyNoArgument)
 	case s.tx == nil:
-		return s.mistake(replyMailFirst)
+		return s.protocolError(replyMailFirst)
 	case s.tx.chunked:
-		return s.mistake(replyInChunks)
+		return s.protocolError(replyInChunks)
 	case s.tx.rcpts == 0:
-		return s.mistake(replyRcptFirst)
+		return s.protocolError(replyRcptFirst)
 	case len(s.tx.env.GetRecipients()) == 0:
 		s.reply(replyNoRecipients)
 		return Event{}
@@ -33,14 +33,14 @@ func (s *Session) feedData(in []byte) (n int, ev Event) {
 	}
 	span, n, end := s.tx.scan.next(in)
 	if end {
-		s.state = stageCommand
+		s.state = stateCommand
 		s.verb = "."
 		return n, s.endMail()
 	}
 	return n, s.take(span)
 }
 
-// take handles a span of mail in either stage.
+// take handles a span of mail of DATA or of a chunk.
 func (s *Session) take(span []byte) Event {
 	t := s.tx
 	if len(span) == 0 {
@@ -48,7 +48,7 @@ func (s *Session) take(span []byte) Event {
 	}
 	t.size += int64(len(span))
 	t.hops.scan(span)
-	if s.hopeless(0) {
+	if s.farTooLarge(0) {
 		s.end(replyTooLarge)
 		return Event{}
 	}
@@ -80,16 +80,16 @@ func (s *Session) verdict() Reply {
 
 const bareEndings = uint64(mailv1.Flag_FLAG_BARE_LF | mailv1.Flag_FLAG_BARE_CR)
 
-// hopeless reports whether the mail, with more bytes that are announced, is so much too large that we close
+// farTooLarge reports whether the mail, with more bytes that are announced, is so much too large that we close
 // instead of reading to its end.
-func (s *Session) hopeless(more uint64) bool {
+func (s *Session) farTooLarge(more uint64) bool {
 	limit := uint64(s.cfg.MaxMessageBytes)
 	if limit == 0 {
 		return false
 	}
 	size := more
 	if s.tx != nil {
-		size += uint64(s.tx.size + s.tx.waste)
+		size += uint64(s.tx.size + s.tx.discarded)
 	}
 	return size < more || size > limit+limit/2
 }
@@ -119,7 +119,7 @@ func (s *Session) answer(r Reply) {
 func (s *Session) runBdat(arg string) Event {
 	size, last, ok := parseBdat(arg)
 	switch {
-	case !ok, s.hopeless(size):
+	case !ok, s.farTooLarge(size):
 		r := replyBadChunk
 		if ok {
 			r = replyTooLarge
@@ -128,11 +128,11 @@ func (s *Session) runBdat(arg string) Event {
 		s.close()
 		return Event{}
 	case size == 0 && !last:
-		return s.mistake(replyEmptyChunk)
+		return s.protocolError(replyEmptyChunk)
 	}
-	s.chunk, s.last, s.state = size, last, stageChunk
+	s.chunk, s.last, s.state = size, last, stateChunk
 	t := s.tx
-	if t == nil || t.dead || len(t.env.GetRecipients()) == 0 || t.chunked {
+	if t == nil || t.chunkRefused || len(t.env.GetRecipients()) == 0 || t.chunked {
 		return Event{}
 	}
 	t.chunked, t.scan.chunked = true, true
@@ -155,7 +155,7 @@ func parseBdat(arg string) (size uint64, last, ok bool) {
 // feedChunk consumes the bytes of a chunk.
 func (s *Session) feedChunk(in []byte) (n int, ev Event) {
 	if s.chunk == 0 {
-		s.state = stageCommand
+		s.state = stateCommand
 		return 0, s.endChunk()
 	}
 	n = int(min(uint64(len(in)), s.chunk))
@@ -163,8 +163,8 @@ func (s *Session) feedChunk(in []byte) (n int, ev Event) {
 	switch {
 	case n == 0 || s.tx == nil:
 		return n, ev
-	case !s.tx.chunked || s.tx.dead:
-		s.tx.waste += int64(n)
+	case !s.tx.chunked || s.tx.chunkRefused:
+		s.tx.discarded += int64(n)
 		return n, ev
 	}
 	s.tx.scan.next(in[:n])
@@ -176,9 +176,9 @@ func (s *Session) endChunk() Event {
 	t := s.tx
 	switch {
 	case t == nil:
-		return s.mistake(replyMailFirst)
+		return s.protocolError(replyMailFirst)
 	case t.rcpts == 0:
-		return s.mistake(replyRcptFirst)
+		return s.protocolError(replyRcptFirst)
 	case len(t.env.GetRecipients()) == 0:
 		s.reply(replyNoRecipients)
 		return Event{}
@@ -189,7 +189,7 @@ func (s *Session) endChunk() Event {
 	if r.Code == 0 {
 		r = replyOK
 	} else {
-		t.dead = true
+		t.chunkRefused = true
 	}
 	s.answer(r)
 	return Event{}

@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	"bytes"
@@ -10,8 +10,8 @@ const (
 	// maxLine is the longest command line we take, with its CRLF. RFC 5321 section 4.5.3.1.4 asks for 512 plus
 	// what each extension adds; 2048 is what Postfix takes.
 	maxLine = 2048
-	// hopelessLine is where we stop looking for the end of a command line.
-	hopelessLine = 8192
+	// maxLineSearch is where we stop looking for the end of a command line.
+	maxLineSearch = 8192
 )
 
 // feedCommand looks for the end of a command line. A line that has come whole is parsed where it is; the
@@ -33,13 +33,13 @@ func (s *Session) feedCommand(in []byte) (n int, ev Event) {
 		s.line, s.lineLen = nil, 0
 	}
 	switch {
-	case s.state == stageClosed || s.isTLS(line):
+	case s.state == stateClosed || s.isTLS(line):
 	case !crlf:
 		// Only CRLF ends a command (RFC 5321 section 2.3.8). Who sends anything else is out of step with us.
 		s.end(replyBareLF)
 	case length > maxLine:
 		s.verb = ""
-		s.mistake(replyLongLine)
+		s.protocolError(replyLongLine)
 	default:
 		ev = s.command(line[:len(line)-2])
 	}
@@ -53,7 +53,7 @@ func (s *Session) keep(part []byte) {
 		s.line = append(s.line, part[:min(room, len(part))]...)
 	}
 	s.lineCR = part[len(part)-1] == '\r'
-	if !s.isTLS(s.line) && s.lineLen > hopelessLine {
+	if !s.isTLS(s.line) && s.lineLen > maxLineSearch {
 		s.end(replyLongLine)
 	}
 }
@@ -81,9 +81,9 @@ func (s *Session) command(line []byte) Event {
 	s.verb = ""
 	switch {
 	case bytes.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return s.mistake(replyControl)
+		return s.protocolError(replyControl)
 	case !utf8.Valid(line):
-		return s.mistake(replyNotUTF8)
+		return s.protocolError(replyNotUTF8)
 	}
 	verb, arg, _ := strings.Cut(strings.TrimRight(string(line), " "), " ")
 	if len(verb) > maxVerb {
@@ -106,8 +106,8 @@ func (s *Session) observe(line []byte) {
 	s.cfg.Observer.Command(s.peer.Session, line)
 }
 
-// mistake answers a protocol error, and ends the session at the last one we are ready to take.
-func (s *Session) mistake(r Reply) Event {
+// protocolError answers one, and ends the session at the last one we are ready to take.
+func (s *Session) protocolError(r Reply) Event {
 	s.errors++
 	if int(s.errors) >= s.cfg.MaxErrors {
 		r = replyTooManyErrors
@@ -123,7 +123,7 @@ func (s *Session) mistake(r Reply) Event {
 func (s *Session) junkReply(r Reply) Event {
 	s.junk++
 	if int(s.junk) > s.cfg.MaxJunk {
-		return s.mistake(replyJunk)
+		return s.protocolError(replyJunk)
 	}
 	s.reply(r)
 	return Event{}

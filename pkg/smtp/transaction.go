@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	"google.golang.org/protobuf/encoding/protowire"
@@ -13,18 +13,18 @@ type transaction struct {
 	envSize int // bytes of env when encoded, so far
 	asked   Rcpt
 
-	rcpts   int  // RCPT commands answered
-	over    int  // recipients refused because there were too many
-	open    bool // the driver has a delivery open
-	chunked bool // BDAT has begun
-	dead    bool // a chunk was refused: so are all that follow it, to LAST or RSET (RFC 3030 section 2)
+	rcpts        int  // RCPT commands answered
+	overMax      int  // recipients refused because there were too many
+	open         bool // the driver has a delivery open
+	chunked      bool // BDAT has begun
+	chunkRefused bool // a chunk was refused: so are all that follow it, to LAST or RSET (RFC 3030 section 2)
 
-	scan     scanner
-	hops     hopCounter
-	size     int64
-	waste    int64 // bytes of chunks that were thrown away
-	declared bool  // 8-bit data was announced
-	failed   Reply // what went wrong on our side in the middle of the mail
+	scan      scanner
+	hops      hopCounter
+	size      int64
+	discarded int64 // bytes of chunks that were thrown away
+	declared  bool  // 8-bit data was announced
+	failed    Reply // what went wrong on our side in the middle of the mail
 }
 
 // The envelope travels in a header of the log, base64 coded, and the log takes 64 KiB of headers.

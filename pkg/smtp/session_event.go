@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 // EventKind says what an Event is.
 type EventKind uint8

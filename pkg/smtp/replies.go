@@ -1,7 +1,16 @@
-package smtpd
+package smtp
 
-// The replies. Enhanced codes are those of RFC 3463 and its registry; every one has the class of its code
-// (RFC 2034 section 4). They are variables only because Go has no constant structs; nothing writes to them.
+// Everything the engine (this package and smtpd) says to a client is in this file. Two other places make replies: what
+// became of a mail in services/ingress/sink.go, and why a recipient is not accepted in pkg/policy. They reach the client
+// through Reject and Fail.
+
+import "strconv"
+
+// RelayingDenied is the text of 550 5.7.1: here for recipients that no policy can allow, in pkg/policy for the others.
+const RelayingDenied = "Relaying denied: not a domain of this server"
+
+// The replies that are always the same. Enhanced codes are those of RFC 3463 and its registry; every one has the class
+// of its code (RFC 2034 section 4). They are variables only because Go has no constant structs; nothing writes to them.
 var (
 	replyOK     = Reply{250, "2.0.0", "Ok"}
 	replyBye    = Reply{221, "2.0.0", "Bye"}
@@ -52,10 +61,14 @@ var (
 	replyTimeout       = Reply{421, "4.4.2", "Timeout"}
 	replyShutdown      = Reply{421, "4.3.2", "Shutting down, try again"}
 
+	// What the driver refuses. A limit is hit before there is a session that could say so.
+	ReplyTooManyConns = Reply{421, "4.7.0", "Too many connections, try again later"}
+	ReplyTLSBusy      = Reply{454, "4.7.0", "TLS not available due to load, try again later"}
+
 	// What is wrong with an address.
 	replySenderUTF8    = Reply{553, "5.6.7", "Sender needs SMTPUTF8"}
 	replyRecipientUTF8 = Reply{553, "5.6.7", "Recipient needs SMTPUTF8"}
-	replyRelay         = Reply{550, "5.7.1", "Relaying denied"}
+	replyRelay         = Reply{550, "5.7.1", RelayingDenied}
 	replyRcptMax       = Reply{452, "4.5.3", "Too many recipients, send the rest in another mail"}
 	replyEnvelopeMax   = Reply{452, "4.5.3", "Envelope too large, send the rest in another mail"}
 
@@ -67,3 +80,35 @@ var (
 	// Our own faults are temporary.
 	replyFault = Reply{451, "4.3.0", "Temporary failure, try again later"}
 )
+
+// The replies below carry something: our name, what we offer, an id. None of them repeats what a client sent.
+
+// greeting is the 220 of RFC 5321 section 4.2, which XCLIENT asks for once more.
+func greeting(hostname string) Reply { return Reply{220, "", hostname + " ESMTP"} }
+
+// heloReply answers HELO.
+func heloReply(hostname string) Reply { return Reply{250, "", hostname} }
+
+// ehloReply answers EHLO with the keywords of what we offer this client. Not among them, on purpose: AUTH, VRFY,
+// DSN, BINARYMIME, REQUIRETLS.
+func ehloReply(cfg *SessionConfig, peer *Peer) Reply {
+	list := cfg.Hostname + "\nPIPELINING\nSIZE " + strconv.FormatInt(cfg.MaxMessageBytes, 10) +
+		"\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\n"
+	if cfg.StartTLS && peer.TLS == nil {
+		list += "STARTTLS\n"
+	}
+	if peer.XClient {
+		list += "XCLIENT ADDR PORT NAME HELO PROTO\n"
+	}
+	list += "LIMITS RCPTMAX=" + strconv.Itoa(cfg.MaxRcpts) // RFC 9422
+	if cfg.MaxMails > 0 {
+		list += " MAILMAX=" + strconv.Itoa(cfg.MaxMails)
+	}
+	return Reply{250, "", list}
+}
+
+// queuedReply is the promise: the mail is stored under this id.
+func queuedReply(id string) Reply { return Reply{250, "2.0.0", "Ok: queued as " + id} }
+
+// badXClientReply tells the proxy, which is ours, what is wrong with its XCLIENT.
+func badXClientReply(err error) Reply { return Reply{501, "5.5.4", "Bad XCLIENT: " + err.Error()} }

@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
@@ -32,7 +32,7 @@ type Session struct {
 
 	mails, errors, junk, rejected int32
 
-	state   uint8     // stage of the dialogue
+	state   uint8     // of the dialogue
 	asking  EventKind // the open question
 	esmtp   bool      // EHLO, not HELO
 	last    bool      // the current BDAT chunk is the last
@@ -43,13 +43,13 @@ type Session struct {
 	refused bool      // greeted with 554: only QUIT is answered
 }
 
-// The stages of a dialogue.
+// The states of a dialogue.
 const (
-	stageStart   = iota // before the greeting
-	stageCommand        // reading command lines
-	stageData           // between 354 and the final dot
-	stageChunk          // inside a BDAT chunk
-	stageClosed         // over
+	stateStart   = iota // before the greeting
+	stateCommand        // reading command lines
+	stateData           // between 354 and the final dot
+	stateChunk          // inside a BDAT chunk
+	stateClosed         // over
 )
 
 // NewSession returns a session that has said nothing yet.
@@ -59,15 +59,15 @@ func NewSession(cfg *SessionConfig, peer Peer) *Session {
 
 // Greet queues the 220. Input fed before it was written is an early talker: refused and closed.
 func (s *Session) Greet() {
-	s.state = stageCommand
+	s.state = stateCommand
 	s.expectSync()
-	s.reply(Reply{220, "", s.cfg.Hostname + " ESMTP"})
+	s.reply(greeting(s.cfg.Hostname))
 }
 
 // Refuse queues r instead of the greeting. After a 421 the connection is to be closed (the next event is
 // EventClose); after a 554 or 521 only QUIT gets more than 503 (RFC 5321 section 3.1, RFC 7504).
 func (s *Session) Refuse(r Reply) {
-	s.state, s.refused = stageCommand, true
+	s.state, s.refused = stateCommand, true
 	s.reply(r)
 	if r.Code == 421 {
 		s.close()
@@ -78,7 +78,7 @@ func (s *Session) Refuse(r Reply) {
 // result of feeding bytes does not depend on how they are cut into calls.
 func (s *Session) Feed(in []byte) (n int, ev Event) {
 	if s.asking != EventNone {
-		panic("smtpd: Feed while a question is open")
+		panic("smtp: Feed while a question is open")
 	}
 	total := 0
 	for {
@@ -93,18 +93,18 @@ func (s *Session) Feed(in []byte) (n int, ev Event) {
 
 // step consumes input up to the next reply or event, at least one byte when there is one.
 func (s *Session) step(in []byte) (n int, ev Event) {
-	if len(in) > 0 && (s.sync || s.state == stageStart) {
+	if len(in) > 0 && (s.sync || s.state == stateStart) {
 		s.violation()
 	}
 	s.drainIfIdle()
 	switch s.state {
-	case stageCommand:
+	case stateCommand:
 		return s.feedCommand(in)
-	case stageData:
+	case stateData:
 		return s.feedData(in)
-	case stageChunk:
+	case stateChunk:
 		return s.feedChunk(in)
-	case stageClosed:
+	case stateClosed:
 		return len(in), Event{Kind: EventClose}
 	}
 	return 0, Event{}
@@ -113,11 +113,11 @@ func (s *Session) step(in []byte) (n int, ev Event) {
 // pending reports whether there is something to do without more input.
 func (s *Session) pending() bool {
 	switch s.state {
-	case stageClosed:
+	case stateClosed:
 		return true
-	case stageChunk:
+	case stateChunk:
 		return s.chunk == 0
-	case stageCommand:
+	case stateCommand:
 		return s.drain && s.tx == nil
 	}
 	return false
@@ -141,14 +141,14 @@ func (s *Session) violation() {
 
 // close ends the session: all further input is thrown away.
 func (s *Session) close() {
-	s.state, s.sync = stageClosed, false
+	s.state, s.sync = stateClosed, false
 	s.tx, s.line = nil, nil
 	s.asking, s.chunk = EventNone, 0
 }
 
 // reply queues r as the answer to the current command.
 func (s *Session) reply(r Reply) {
-	s.out = appendReply(s.out, r)
+	s.out = r.AppendTo(s.out)
 	if s.cfg.Observer != nil {
 		s.cfg.Observer.Replied(s.peer.Session, s.verb, r)
 	}
@@ -172,11 +172,11 @@ func (s *Session) Flushed() {
 func (s *Session) Shutdown() (over bool) {
 	s.drain = true
 	s.drainIfIdle()
-	return s.state == stageClosed
+	return s.state == stateClosed
 }
 
 func (s *Session) drainIfIdle() {
-	if s.drain && s.tx == nil && (s.state == stageCommand || s.state == stageStart) {
+	if s.drain && s.tx == nil && (s.state == stateCommand || s.state == stateStart) {
 		s.end(replyShutdown)
 	}
 }
@@ -184,7 +184,7 @@ func (s *Session) drainIfIdle() {
 // Timeout ends the session with 421 4.4.2: the driver writes Output, drops an open delivery and closes. Never,
 // not even in the middle of a mail, does the session take another command: what comes late is thrown away.
 func (s *Session) Timeout() {
-	if s.state != stageClosed {
+	if s.state != stateClosed {
 		s.end(replyTimeout)
 	}
 }
@@ -193,8 +193,8 @@ func (s *Session) Timeout() {
 // the delivery must have been dropped; the rest of the mail is consumed and err answers it. Anywhere else, and
 // with a 421, the session ends with err.
 func (s *Session) Fail(err error) {
-	r := refusal(err)
-	if s.state == stageClosed {
+	r := Refusal(err)
+	if s.state == stateClosed {
 		return
 	}
 	if s.InData() && s.tx != nil && r.Code != 421 {
@@ -226,10 +226,10 @@ func (s *Session) Flags() uint64 {
 
 // InData reports whether the next bytes are mail (DATA, or inside a BDAT chunk): the driver's data deadlines
 // and minimum rate apply.
-func (s *Session) InData() bool { return s.state == stageData || s.state == stageChunk }
+func (s *Session) InData() bool { return s.state == stateData || s.state == stateChunk }
 
 // InTransaction reports whether a MAIL was accepted and its mail is not finished.
 func (s *Session) InTransaction() bool { return s.tx != nil }
 
 // Closed reports whether the session is over.
-func (s *Session) Closed() bool { return s.state == stageClosed }
+func (s *Session) Closed() bool { return s.state == stateClosed }

@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	"bytes"
@@ -178,7 +178,7 @@ func testResolve(r Rcpt) (string, error) {
 		domain = "example.com"
 	case "example.com", "[192.0.2.1]", "b\u00fccher.example":
 	default:
-		return "", Reply{550, "5.7.1", "Relaying denied"}
+		return "", replyRelay
 	}
 	switch local {
 	case "nobody":

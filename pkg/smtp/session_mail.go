@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	"net/netip"
@@ -15,11 +15,11 @@ const rcptOvershoot = 1000
 func (s *Session) runMail(arg string) Event {
 	switch {
 	case s.helo == "":
-		return s.mistake(replyHeloFirst)
+		return s.protocolError(replyHeloFirst)
 	case s.tx != nil && s.tx.chunked:
-		return s.mistake(replyInChunks)
+		return s.protocolError(replyInChunks)
 	case s.tx != nil:
-		return s.mistake(replyNested)
+		return s.protocolError(replyNested)
 	case s.cfg.MaxMails > 0 && int(s.mails) >= s.cfg.MaxMails:
 		s.reply(replyTooManyMails)
 		s.close()
@@ -27,16 +27,16 @@ func (s *Session) runMail(arg string) Event {
 	}
 	arg, ok := cutPrefixFold(arg, "FROM:")
 	if !ok || arg == "" {
-		return s.mistake(replyMailSyntax)
+		return s.protocolError(replyMailSyntax)
 	}
 	from, params, err := parsePath(strings.TrimLeft(arg, " "))
 	if err != nil {
-		return s.mistake(replyBadSender)
+		return s.protocolError(replyBadSender)
 	}
 	p, refused := parseMailParams(params, s.esmtp)
 	switch {
 	case refused.Code != 0:
-		return s.mistake(refused)
+		return s.protocolError(refused)
 	case from.utf8 && !p.utf8:
 		s.reply(replySenderUTF8)
 		return Event{}
@@ -52,24 +52,24 @@ func (s *Session) runMail(arg string) Event {
 func (s *Session) runRcpt(arg string) Event {
 	switch {
 	case s.tx == nil:
-		return s.mistake(replyMailFirst)
+		return s.protocolError(replyMailFirst)
 	case s.tx.chunked:
-		return s.mistake(replyInChunks)
+		return s.protocolError(replyInChunks)
 	}
 	arg, ok := cutPrefixFold(arg, "TO:")
 	if !ok || arg == "" {
-		return s.mistake(replyRcptSyntax)
+		return s.protocolError(replyRcptSyntax)
 	}
 	to, params, err := parsePath(strings.TrimLeft(arg, " "))
 	if err != nil || to.given == "" || to.domain == "" && !strings.EqualFold(to.local, "postmaster") {
-		return s.mistake(replyBadRecipient)
+		return s.protocolError(replyBadRecipient)
 	}
 	list, ok := parseParams(params)
 	switch {
 	case !ok:
-		return s.mistake(replyBadParam)
+		return s.protocolError(replyBadParam)
 	case len(list) > 0:
-		return s.mistake(replyUnknownParam)
+		return s.protocolError(replyUnknownParam)
 	}
 	return s.askRcpt(to)
 }
@@ -132,9 +132,9 @@ func (s *Session) refuseRcpt(r Reply) {
 
 // overRcpt answers a recipient for whom there is no room: 452, never 552 (RFC 5321 section 4.5.3.1.10).
 func (s *Session) overRcpt(r Reply) {
-	s.tx.over++
-	if s.tx.over > rcptOvershoot {
-		s.mistake(r)
+	s.tx.overMax++
+	if s.tx.overMax > rcptOvershoot {
+		s.protocolError(r)
 		return
 	}
 	s.reply(r)

@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 // Accept answers the open question with yes. arg is the mailbox for EventRcpt and the id for EventEnd; else it
 // is not used.
@@ -13,14 +13,14 @@ func (s *Session) Accept(arg string) {
 	case EventBegin:
 		s.tx.open = true
 		if !s.tx.chunked {
-			s.state = stageData
+			s.state = stateData
 			s.expectSync()
 			s.reply(replySendData)
 		}
 	case EventEnd:
 		s.tx = nil
 		s.junk = 0
-		s.reply(Reply{250, "2.0.0", "Ok: queued as " + arg})
+		s.reply(queuedReply(arg))
 	case EventStartTLS:
 		s.expectSync()
 		if s.rest {
@@ -30,14 +30,14 @@ func (s *Session) Accept(arg string) {
 		}
 		s.reply(replyTLSReady)
 	default:
-		panic("smtpd: Accept without a question")
+		panic("smtp: Accept without a question")
 	}
 }
 
 // Reject answers the open question with no. A Reply is sent as it is, any other error as 451 4.3.0; after a 421
 // the next event is EventClose.
 func (s *Session) Reject(err error) {
-	r := refusal(err)
+	r := Refusal(err)
 	switch s.settle() {
 	case EventMail, EventEnd:
 		s.tx = nil
@@ -55,7 +55,7 @@ func (s *Session) Reject(err error) {
 	case EventStartTLS:
 		s.answer(r)
 	default:
-		panic("smtpd: Reject without a question")
+		panic("smtp: Reject without a question")
 	}
 }
 

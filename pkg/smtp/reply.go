@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	"errors"
@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Reply is one SMTP reply. It is an error too, so that a Sink or a Recipients can return it.
+// Reply is one SMTP reply. It is an error too, so that smtpd's Sink and Recipients can return it.
 type Reply struct {
 	// Code is the three-digit reply code (RFC 5321 section 4.2).
 	Code int
@@ -24,14 +24,14 @@ func (r Reply) Error() string {
 // maxReplyLine is the longest reply line with its CRLF (RFC 5321 section 4.5.3.1.5).
 const maxReplyLine = 512
 
-// appendReply adds r to out as RFC 5321 section 4.2.1 wants it: "250-" lines, a last "250 " line, the enhanced
+// AppendTo adds r to out as RFC 5321 section 4.2.1 wants it: "250-" lines, a last "250 " line, the enhanced
 // code on each of them (RFC 2034). Text is cut to the line limit and made printable ASCII: it can come from a
 // policy or an error and must not become a reply of its own.
-func appendReply(out []byte, r Reply) []byte {
+func (r Reply) AppendTo(out []byte) []byte {
 	text := r.Text
 	for {
 		line, rest, more := strings.Cut(text, "\n")
-		out = appendReplyLine(out, r, line, more)
+		out = r.appendLine(out, line, more)
 		if !more {
 			return out
 		}
@@ -39,7 +39,7 @@ func appendReply(out []byte, r Reply) []byte {
 	}
 }
 
-func appendReplyLine(out []byte, r Reply, line string, more bool) []byte {
+func (r Reply) appendLine(out []byte, line string, more bool) []byte {
 	start := len(out)
 	out = strconv.AppendInt(out, int64(r.Code), 10)
 	if more {
@@ -60,9 +60,9 @@ func appendReplyLine(out []byte, r Reply, line string, more bool) []byte {
 	return append(out, '\r', '\n')
 }
 
-// refusal turns the error of a Sink or a Recipients into the reply for the client. Only a well-formed 4xx or
+// Refusal turns the error of a Sink or a Recipients into the reply for the client. Only a well-formed 4xx or
 // 5xx Reply passes; everything else is a fault of ours and therefore temporary.
-func refusal(err error) Reply {
+func Refusal(err error) Reply {
 	var r Reply
 	if p := (*Reply)(nil); errors.As(err, &p) && p != nil {
 		r = *p

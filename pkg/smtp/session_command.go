@@ -1,10 +1,6 @@
-package smtpd
+package smtp
 
-import (
-	"fmt"
-	"strconv"
-	"strings"
-)
+import "strings"
 
 // maxVerb is the length of the longest verb we know (STARTTLS).
 const maxVerb = 8
@@ -12,7 +8,7 @@ const maxVerb = 8
 // run is the table of commands.
 func (s *Session) run(verb, arg string) Event {
 	if s.refused && verb != "QUIT" {
-		return s.mistake(replyRefusedService)
+		return s.protocolError(replyRefusedService)
 	}
 	switch verb {
 	case "HELO", "EHLO":
@@ -42,7 +38,7 @@ func (s *Session) run(verb, arg string) Event {
 	case "XCLIENT":
 		return s.runXClient(arg)
 	case "AUTH", "ETRN", "EXPN", "SAML", "SEND", "SOML", "TURN":
-		return s.mistake(replyNotImplemented)
+		return s.protocolError(replyNotImplemented)
 	}
 	return s.unknown(verb)
 }
@@ -52,11 +48,11 @@ func (s *Session) run(verb, arg string) Event {
 func (s *Session) unknown(verb string) Event {
 	switch strings.ToUpper(verb) {
 	case "":
-		return s.mistake(replyEmptyLine)
+		return s.protocolError(replyEmptyLine)
 	case "GET", "POST", "PUT", "HEAD", "CONNECT", "OPTIONS", "DELETE", "PATCH", "TRACE":
 	default:
 		if !strings.Contains(verb, ":") {
-			return s.mistake(replyUnknown)
+			return s.protocolError(replyUnknown)
 		}
 	}
 	s.reply(replyNotSMTP)
@@ -68,42 +64,25 @@ func (s *Session) unknown(verb string) Event {
 // printable ASCII: it goes into headers and logs.
 func (s *Session) runHelo(esmtp bool, arg string) Event {
 	if arg == "" || len(arg) > 255 || !isASCII([]byte(arg)) {
-		return s.mistake(replyBadHelo)
+		return s.protocolError(replyBadHelo)
 	}
 	if s.junk++; int(s.junk) > s.cfg.MaxJunk {
-		return s.mistake(replyJunk)
+		return s.protocolError(replyJunk)
 	}
 	ev := s.reset()
 	s.helo, s.esmtp = strings.Clone(arg), esmtp
 	if !esmtp {
-		s.reply(Reply{250, "", s.cfg.Hostname})
+		s.reply(heloReply(s.cfg.Hostname))
 		return ev
 	}
 	s.expectSync()
-	s.reply(Reply{250, "", s.cfg.Hostname + "\n" + s.extensions()})
+	s.reply(ehloReply(s.cfg, &s.peer))
 	return ev
-}
-
-// extensions is the keyword list of EHLO. Not in it, on purpose: AUTH, VRFY, DSN, BINARYMIME, REQUIRETLS.
-func (s *Session) extensions() string {
-	list := "PIPELINING\nSIZE " + strconv.FormatInt(s.cfg.MaxMessageBytes, 10) +
-		"\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\n"
-	if s.cfg.StartTLS && s.peer.TLS == nil {
-		list += "STARTTLS\n"
-	}
-	if s.peer.XClient {
-		list += "XCLIENT ADDR PORT NAME HELO PROTO\n"
-	}
-	limits := "LIMITS RCPTMAX=" + strconv.Itoa(s.cfg.MaxRcpts) // RFC 9422
-	if s.cfg.MaxMails > 0 {
-		limits += " MAILMAX=" + strconv.Itoa(s.cfg.MaxMails)
-	}
-	return list + limits
 }
 
 func (s *Session) runReset(arg string) Event {
 	if arg != "" {
-		return s.mistake(replyNoArgument)
+		return s.protocolError(replyNoArgument)
 	}
 	ev := s.reset()
 	s.junkReply(replyOK)
@@ -123,7 +102,7 @@ func (s *Session) reset() Event {
 // runVerify discloses nothing (RFC 5321 section 3.5.3).
 func (s *Session) runVerify(arg string) Event {
 	if arg == "" {
-		return s.mistake(replyArgument)
+		return s.protocolError(replyArgument)
 	}
 	return s.junkReply(replyVerify)
 }
@@ -131,13 +110,13 @@ func (s *Session) runVerify(arg string) Event {
 func (s *Session) runStartTLS(arg string) Event {
 	switch {
 	case arg != "":
-		return s.mistake(replyNoArgument)
+		return s.protocolError(replyNoArgument)
 	case s.peer.TLS != nil:
-		return s.mistake(replyTLSActive)
+		return s.protocolError(replyTLSActive)
 	case !s.cfg.StartTLS:
-		return s.mistake(replyNotImplemented)
+		return s.protocolError(replyNotImplemented)
 	case s.tx != nil:
-		return s.mistake(replyInTransaction)
+		return s.protocolError(replyInTransaction)
 	}
 	s.asking = EventStartTLS
 	return Event{Kind: EventStartTLS}
@@ -155,16 +134,16 @@ func (s *Session) TLSStarted(info TLSInfo) {
 func (s *Session) runXClient(arg string) Event {
 	switch {
 	case !s.peer.XClient:
-		return s.mistake(replyUnknown)
+		return s.protocolError(replyUnknown)
 	case s.tx != nil:
-		return s.mistake(replyInTransaction)
+		return s.protocolError(replyInTransaction)
 	}
 	client, err := parseXClient(arg, s.peer.Client)
 	if err != nil {
-		return s.mistake(Reply{501, "5.5.4", fmt.Sprintf("Bad XCLIENT: %v", err)})
+		return s.protocolError(badXClientReply(err))
 	}
 	s.peer.Client = client
 	s.helo, s.esmtp = "", false
-	s.reply(Reply{220, "", s.cfg.Hostname + " ESMTP"})
+	s.reply(greeting(s.cfg.Hostname))
 	return Event{Kind: EventXClient}
 }

@@ -1,4 +1,4 @@
-package smtpd
+package smtp
 
 import (
 	"errors"
@@ -90,11 +90,11 @@ func TestRefusalsOfOthers(t *testing.T) {
 		{Reply{550, "5.1.1", "a\r\n250 b\x00\u00e4"}, "550-5.1.1 a?\r\n550 5.1.1 250 b???\r\n"},
 		{(*Reply)(nil), "451 4.3.0 Temporary failure, try again later\r\n"},
 	} {
-		if got := string(appendReply(nil, refusal(c.err))); got != c.want {
+		if got := string(Refusal(c.err).AppendTo(nil)); got != c.want {
 			t.Errorf("%#v: got %q, want %q", c.err, got, c.want)
 		}
 	}
-	long := string(appendReply(nil, Reply{550, "5.1.1", strings.Repeat("x", 1000)}))
+	long := string(Reply{550, "5.1.1", strings.Repeat("x", 1000)}.AppendTo(nil))
 	if len(long) != maxReplyLine {
 		t.Errorf("a reply line of %d bytes", len(long))
 	}

@@ -1,8 +1,7 @@
-package smtpd
+package smtp
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -22,7 +21,7 @@ func parseXClient(arg string, client netip.AddrPort) (netip.AddrPort, error) {
 		}
 		name, text, found := strings.Cut(field, "=")
 		if !found {
-			return client, fmt.Errorf("attribute without value")
+			return client, errors.New("attribute without value")
 		}
 		value, err := decodeXText(text)
 		if err != nil {
