@@ -139,7 +139,13 @@ func (c *committer) link(now time.Time, up bool) {
 
 // leave ends the part of a mail whose Publish gives up, and says what is known about it. A mail of a pack may yet be
 // stored with the others as long as one of them waits.
-func (c *committer) leave(it *item, cause error) error {
+func (c *committer) leave(now time.Time, it *item, cause error) error {
+	err := c.giveUp(it, cause)
+	c.advance(now)
+	return err
+}
+
+func (c *committer) giveUp(it *item, cause error) error {
 	if it.pack == nil {
 		c.unqueue(it)
 		c.out.release += it.size
@@ -188,7 +194,7 @@ func (c *committer) expire(now time.Time) {
 		look(p.items)
 	}
 	for _, it := range over {
-		c.out.settle = append(c.out.settle, result{it, c.leave(it, errExpired)})
+		c.out.settle = append(c.out.settle, result{it, c.giveUp(it, errExpired)})
 	}
 }
 
@@ -258,9 +264,14 @@ func (c *committer) wake() time.Time {
 		}
 	}
 	if c.up && len(c.queue) > 0 && len(c.packs) < c.inFlight {
-		t := c.queue[0].arrived.Add(c.linger)
-		if len(c.packs) == 0 && c.gather.Before(t) {
+		arrived := c.queue[0].arrived
+		t := arrived.Add(c.linger)
+		switch {
+		case len(c.packs) > 0 || c.gather.After(t):
+		case c.gather.After(arrived):
 			t = c.gather
+		default:
+			t = arrived
 		}
 		soonest(t)
 	}

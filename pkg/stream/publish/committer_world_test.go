@@ -25,7 +25,7 @@ type world struct {
 	mails   []*sent
 	byItem  map[*item]*sent
 	transit []*shipment // published, and not yet decided by the log
-	sizes   map[string]string
+	sizes   map[string]string // by id: what was published under it
 	log     map[string]bool // ids of messages that are stored, for de-duplication
 	held    int             // bytes, as the publisher counts them
 }
@@ -210,6 +210,9 @@ func (w *world) reply(s *shipment) {
 	}
 	a := *s.answer
 	s.answer = nil
+	if a.Error != nil && a.Error.ErrCode == codeHeaderSize {
+		delete(w.sizes, s.id) // its mails go one by one, the first under the same id
+	}
 	if a.Error == nil && !a.Duplicate {
 		for _, m := range s.mails {
 			m.accepted = true
@@ -223,7 +226,7 @@ func (w *world) leave(m *sent) {
 	if m.told || m.decided {
 		return
 	}
-	err := w.c.leave(m.item, errors.New("the session is over"))
+	err := w.c.leave(w.now, m.item, errors.New("the session is over"))
 	w.tell(m, err)
 	w.settle()
 }

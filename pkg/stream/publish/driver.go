@@ -161,10 +161,13 @@ func (it *item) leave(cause error) error {
 			d.mu.Unlock()
 			return <-it.done
 		}
-		err := d.c.leave(it, cause)
-		out, _ := d.collect()
+		err := d.c.leave(time.Now(), it, cause)
+		out, signal := d.collect()
 		d.mu.Unlock()
 		d.perform(out)
+		if signal {
+			d.signal()
+		}
 		return fmt.Errorf("publishing mail %s: %w", it.id, err)
 	}
 }
