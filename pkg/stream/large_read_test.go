@@ -29,7 +29,7 @@ func TestLargeMailIsReadWhole(t *testing.T) {
 	f.Mail(0, "before\r\n")
 	raw := streamtest.Bytes(20*streamtest.PartBytes+17, 1)
 	_, seq := f.Large(0, raw)
-	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq)
+	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +106,7 @@ func TestDamagedMailIsNotReadAsWhole(t *testing.T) {
 	for name, publish := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := streamtest.New(t, 64<<20)
-			m, err := stream.NewReader(f.NC).Message(t.Context(), 0, publish(f))
+			m, err := stream.NewReader(f.NC).Message(t.Context(), 0, publish(f), 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -127,7 +127,7 @@ func TestMissingPartIsAskedOfTheLeader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq)
+	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +167,7 @@ func TestOpenIsNotDamagedWhenTheLogIsAway(t *testing.T) {
 	f := streamtest.New(t, 64<<20)
 	raw := streamtest.Bytes(3*streamtest.PartBytes, 4)
 	_, seq := f.Large(0, raw)
-	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq)
+	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestOpenIsNotDamagedWhenTheLogIsAway(t *testing.T) {
 func TestLargeMailClosedEarly(t *testing.T) {
 	f := streamtest.New(t, 64<<20)
 	_, seq := f.Large(0, streamtest.Bytes(9*streamtest.PartBytes, 5))
-	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq)
+	m, err := stream.NewReader(f.NC).Message(t.Context(), 0, seq, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

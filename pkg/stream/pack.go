@@ -109,6 +109,15 @@ func Decode(r record.Record, log record.Source) ([]*Message, error) {
 	return mails, nil
 }
 
+// DecodeHeads is Decode for a message that was read without its payload: the mails lack Raw.
+func DecodeHeads(r record.Record, log record.Source) ([]*Message, error) {
+	mails, err := decodeEnvelopes(r, log)
+	if err != nil {
+		return nil, err
+	}
+	return mails, nil
+}
+
 // decodeEnvelopes makes the mails without their bytes. With an error it still returns those that it could make.
 func decodeEnvelopes(r record.Record, log record.Source) ([]*Message, error) {
 	texts, err := envelopeTexts(r.Header)
@@ -141,6 +150,15 @@ func decodeEnvelopes(r record.Record, log record.Source) ([]*Message, error) {
 		})
 	}
 	return mails, unreadable
+}
+
+// Mails is how many mails the message with these headers says it carries.
+func Mails(h nats.Header) int {
+	more := h.Get(EnvelopesHeader)
+	if more == "" {
+		return 1
+	}
+	return 2 + strings.Count(more, ",")
 }
 
 func envelopeTexts(h nats.Header) ([]string, error) {

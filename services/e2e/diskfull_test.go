@@ -287,7 +287,7 @@ func readLog(t *testing.T, ctx context.Context, addr string) map[string]string {
 
 // readWhole reads a mail; its size and SHA-256 are verified by that.
 func readWhole(ctx context.Context, log *stream.Reader, h stream.Head) error {
-	m, err := log.Message(ctx, h.Shard, h.Sequence)
+	m, err := log.Message(ctx, h.Shard, h.Sequence, h.Index)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func replayCommand(cfg Config, deps Deps, target string) replaycmd.Command {
 		Target:  target,
 		Reindex: true,
 		Batch: consume.Replay{
-			BatchMessages: cfg.BatchRows, BatchBytes: int(cfg.BatchBytes), Workers: deps.Workers, Grave: dead.New(deps.Conn),
+			BatchMails: cfg.BatchRows, BatchBytes: int(cfg.BatchBytes), Workers: deps.Workers, Grave: dead.New(deps.Conn),
 		},
 		Prepare: func(ctx context.Context) error {
 			return await.Until(ctx, deps.Logger, "the database to be ready", deps.Store.Migrate)

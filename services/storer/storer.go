@@ -74,12 +74,12 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		totals: new(totals),
 	}
 	worker, err := consume.New(deps.Conn, consume.Config{
-		Consumer:      stream.Storer,
-		BatchMessages: cfg.BatchRows,
-		BatchBytes:    int(cfg.BatchBytes),
-		Workers:       deps.Workers,
-		Grave:         dead.New(deps.Conn),
-		Ready:         deps.Store.Ping,
+		Consumer:   stream.Storer,
+		BatchMails: cfg.BatchRows,
+		BatchBytes: int(cfg.BatchBytes),
+		Workers:    deps.Workers,
+		Grave:      dead.New(deps.Conn),
+		Ready:      deps.Store.Ping,
 	}, h, deps.Logger, deps.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)

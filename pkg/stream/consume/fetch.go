@@ -58,7 +58,7 @@ func (f *fetcher) fetchAll(ctx context.Context, consumer jetstream.Consumer) (fe
 		if f.gate.wait(ctx) != nil || (f.done != nil && f.done()) {
 			return fetched, nil
 		}
-		want := f.cfg.BatchMessages
+		want := f.cfg.BatchMails
 		if f.passed {
 			// Only what other processes let go may still come; all else is live mail, not ours.
 			wait.For(ctx, f.pace.Look)
@@ -118,7 +118,7 @@ func (f *fetcher) assemble(ctx context.Context, in <-chan jetstream.Msg, cancel 
 	for in != nil || len(waiting) > 0 {
 		next := f.cut(waiting)
 		var out chan<- []*delivery
-		if len(next) > 0 && (ready || in == nil || len(next) < len(waiting) || len(next) == f.cfg.BatchMessages) {
+		if len(next) > 0 && (ready || in == nil || len(next) < len(waiting) || mailsOf(next) >= f.cfg.BatchMails) {
 			out = f.batches
 		}
 		select {
@@ -169,15 +169,23 @@ func (f *fetcher) accept(msg jetstream.Msg) *delivery {
 	return d
 }
 
-// cut returns the first batch of what waits.
+// cut returns the first batch of what waits, one message at least.
 func (f *fetcher) cut(waiting []*delivery) []*delivery {
-	bytes := 0
+	mails, bytes := 0, 0
 	for i, d := range waiting {
-		if bytes += d.bytes; i > 0 && (i == f.cfg.BatchMessages || bytes > f.cfg.BatchBytes) {
+		mails, bytes = mails+d.mails, bytes+d.bytes
+		if i > 0 && (mails > f.cfg.BatchMails || bytes > f.cfg.BatchBytes) {
 			return waiting[:i:i]
 		}
 	}
 	return waiting[:len(waiting):len(waiting)]
+}
+
+func mailsOf(batch []*delivery) (n int) {
+	for _, d := range batch {
+		n += d.mails
+	}
+	return n
 }
 
 func newStoppedTimer() *time.Timer {

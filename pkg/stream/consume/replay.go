@@ -51,10 +51,10 @@ type Replay struct {
 	// DryRun counts and calls no handler.
 	DryRun bool
 
-	// BatchMessages, BatchBytes, Workers, Grave, Ready: as for a Worker.
-	BatchMessages, BatchBytes, Workers int
-	Grave                              Grave
-	Ready                              func(ctx context.Context) error
+	// BatchMails, BatchBytes, Workers, Grave, Ready: as for a Worker.
+	BatchMails, BatchBytes, Workers int
+	Grave                           Grave
+	Ready                           func(ctx context.Context) error
 	// Pace is every wait of the replay; tests shorten it.
 	Pace pace.Pace
 
@@ -64,15 +64,15 @@ type Replay struct {
 
 // ReplayProgress is where a replay stands, over all processes that share it, but for Rate.
 type ReplayProgress struct {
-	// Read of Total mails are settled.
+	// Read of Total messages of the log are settled; a message carries one mail or several.
 	Read, Total uint64
-	// Rate is mails per second, of late, of all processes.
+	// Rate is messages per second, of late, of all processes.
 	Rate float64
 	// Left is the estimated time to the end, 0 when unknown.
 	Left time.Duration
 }
 
-// ReplaySummary counts what this process did.
+// ReplaySummary counts the mails that this process settled.
 type ReplaySummary struct {
 	// Read = Done + Dead + Skipped. Skipped were not selected by mailbox or domain.
 	Read, Done, Dead, Skipped uint64
@@ -126,15 +126,15 @@ func (r *Replay) consume(ctx context.Context, nc *nats.Conn, handler Handler, lo
 	}
 	defer metrics.unregister()
 	cfg := Config{
-		Consumer:      stream.ReplayConsumer + r.Name, // until it is registered
-		BatchMessages: r.BatchMessages, BatchBytes: r.BatchBytes,
+		Consumer:   stream.ReplayConsumer + r.Name, // until it is registered
+		BatchMails: r.BatchMails, BatchBytes: r.BatchBytes,
 		Workers: r.Workers, Grave: r.Grave, Pace: r.Pace,
 	}.withDefaults()
 	var limiter *rate.Limiter
 	if r.Rate > 0 {
 		// Small batches keep a slow replay even instead of in bursts.
-		cfg.BatchMessages = max(1, min(cfg.BatchMessages, int(r.Rate/4)))
-		limiter = rate.NewLimiter(rate.Limit(r.Rate), cfg.BatchMessages)
+		cfg.BatchMails = max(1, min(cfg.BatchMails, int(r.Rate/4)))
+		limiter = rate.NewLimiter(rate.Limit(r.Rate), cfg.BatchMails)
 	}
 	e, err := newEngine(nc, cfg, handler, logger, metrics)
 	if err != nil {

@@ -158,15 +158,15 @@ func (r *replayRun) standing(ctx context.Context) (finished bool, p ReplayProgre
 		info := c.CachedInfo()
 		through := info.Delivered.Stream >= b.To || r.nothingLeft(b.Shard, info.NumPending)
 		settled := info.NumAckPending == 0 || info.AckFloor.Stream >= b.To
-		p.Total += b.Mails
+		p.Total += b.Messages
 		if through && settled {
-			p.Read += b.Mails
+			p.Read += b.Messages
 			continue
 		}
 		finished = false
 		// Heads are spread evenly enough among the sequences.
 		share := float64(min(max(info.Delivered.Stream, b.From-1), b.To)-(b.From-1)) / float64(b.To-b.From+1)
-		read := uint64(share * float64(b.Mails))
+		read := uint64(share * float64(b.Messages))
 		p.Read += read - min(read, uint64(info.NumAckPending))
 	}
 	return finished, p, nil
@@ -225,7 +225,7 @@ func (r *replayRun) conclude(ctx context.Context) error {
 
 func (r *replayRun) total() (n uint64) {
 	for _, b := range r.reg.Ranges {
-		n += b.Mails
+		n += b.Messages
 	}
 	return n
 }

@@ -72,11 +72,11 @@ func (r *Replay) ranges(ctx context.Context, reader *stream.Reader) ([]replays.R
 			continue
 		}
 		b.To = last
-		mails, err := reader.Count(ctx, b)
+		messages, err := reader.Count(ctx, b)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, replays.Range{Shard: b.Shard, From: b.From, To: b.To, Mails: max(mails, 1)})
+		all = append(all, replays.Range{Shard: b.Shard, From: b.From, To: b.To, Messages: max(messages, 1)})
 	}
 	return all, nil
 }

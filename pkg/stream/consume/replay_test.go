@@ -143,7 +143,7 @@ func TestReplayOfSomeRecipients(t *testing.T) {
 func TestInterruptedReplayContinues(t *testing.T) {
 	f := streamtest.New(t, 64<<20)
 	ids, _ := f.Mails(0, 400)
-	r := consume.Replay{Name: "rebuild", Target: "storer into db1", BatchMessages: 10, Workers: 1}
+	r := consume.Replay{Name: "rebuild", Target: "storer into db1", BatchMails: 10, Workers: 1}
 	ctx, cancel := context.WithCancel(f.Context())
 	defer cancel()
 	first := streamtest.NewRecorder(nil)
@@ -176,7 +176,7 @@ func TestInterruptedReplayContinues(t *testing.T) {
 func TestTwoProcessesShareAReplay(t *testing.T) {
 	f := streamtest.New(t, 64<<20)
 	ids, _ := f.Mails(0, 500)
-	r := consume.Replay{Pace: streamtest.Pace(), Name: "shared", Target: "db1", BatchMessages: 5, Workers: 1, Rate: 2000}
+	r := consume.Replay{Pace: streamtest.Pace(), Name: "shared", Target: "db1", BatchMails: 5, Workers: 1, Rate: 2000}
 	recs := []*streamtest.Recorder{streamtest.NewRecorder(nil), streamtest.NewRecorder(nil)}
 	both := make(chan struct{})
 	var once [2]sync.Once

@@ -43,10 +43,10 @@ type Config struct {
 	// CreateConsumer makes the consumer on every shard that lacks it, delivering what the log has from its
 	// start. Not for Storer and Cachewarmer, which Ensure makes.
 	CreateConsumer bool
-	// BatchMessages and BatchBytes bound one batch (128, 8 MiB). Bytes are those in the log's messages: a
-	// large mail counts as its head.
-	BatchMessages int
-	BatchBytes    int
+	// BatchMails and BatchBytes bound one batch (128, 8 MiB). Bytes are those in the log's messages: a
+	// large mail counts as its head. A message with more mails than BatchMails is handled in several batches.
+	BatchMails int
+	BatchBytes int
 	// Workers is how many batches are handled at once, over all shards (4).
 	Workers int
 	// Grave takes the mails that can never be handled. Without one they are counted and skipped.
@@ -76,8 +76,8 @@ const (
 )
 
 func (c Config) withDefaults() Config {
-	if c.BatchMessages <= 0 {
-		c.BatchMessages = 128
+	if c.BatchMails <= 0 {
+		c.BatchMails = 128
 	}
 	if c.BatchBytes <= 0 {
 		c.BatchBytes = 8 << 20

@@ -153,7 +153,7 @@ func TestUnknownRequirementPausesAndNeverDeadLetters(t *testing.T) {
 	env.Requires = 1 << 40
 	f.Send(f.Head(0, env, []byte("from the future")))
 	rec := streamtest.NewRecorder(nil)
-	w, stop := f.Worker(consume.Config{Grave: dead.New(f.NC), BatchMessages: 2}, rec)
+	w, stop := f.Worker(consume.Config{Grave: dead.New(f.NC), BatchMails: 2}, rec)
 	streamtest.Eventually(t, "the pause", func() bool { return streamtest.Says(w.Health(context.Background()), "newer version") })
 	start := f.State(stream.StreamName(0)).LastTime
 	streamtest.Eventually(t, "twice AckWait", func() bool {

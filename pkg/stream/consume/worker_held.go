@@ -16,9 +16,16 @@ type delivery struct {
 	msg       jetstream.Msg
 	record    record.Record
 	delivered uint64
-	mail      *stream.Message // nil when the envelope could not be read
+	mails     int // how many it says it has
 	bytes     int
 	taken     time.Time
+	open      int // mails without a final verdict; the message is acknowledged when there are none
+}
+
+// item is one mail of a delivery.
+type item struct {
+	*delivery
+	mail *stream.Message
 }
 
 func newDelivery(msg jetstream.Msg, now time.Time) (*delivery, error) {
@@ -33,7 +40,8 @@ func newDelivery(msg jetstream.Msg, now time.Time) (*delivery, error) {
 			Time: meta.Timestamp, Header: msg.Headers(), Data: msg.Data(),
 		},
 		delivered: meta.NumDelivered,
-		bytes:     len(msg.Data()) + len(msg.Headers().Get(stream.EnvelopeHeader)),
+		mails:     stream.Mails(msg.Headers()),
+		bytes:     len(msg.Data()) + len(msg.Headers().Get(stream.EnvelopeHeader)) + len(msg.Headers().Get(stream.EnvelopesHeader)),
 		taken:     now,
 	}, nil
 }

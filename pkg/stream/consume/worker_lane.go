@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
@@ -28,43 +29,61 @@ type lane struct {
 
 // take sorts a fetched batch: what can be handled together, what has to be handled alone, what not at all.
 func (e *engine) take(l lane, batch []*delivery) {
-	together := make([]*delivery, 0, len(batch))
-	var alone []*delivery
+	var together, alone []item
 	for _, d := range batch {
 		if d.delivered > 1 {
 			e.metrics.redeliveries.Inc()
 		}
-		mail, err := stream.Decode(d.record, e.log)
-		switch {
-		case errors.Is(err, stream.ErrTooNew):
-			l.refuse(d, err)
-		case err != nil:
-			l.bury(d, err.Error())
-		case e.selected != nil && !e.selected(mail):
-			e.count.skipped.Add(1)
-			l.finish(d, d.msg.Ack)
-		case d.delivered >= deadAfter:
-			d.mail = mail
-			l.bury(d, fmt.Sprintf("delivered %d times without being settled: its handling seems to end the process", d.delivered))
-		default:
-			d.mail, mail.Delivered, mail.Alone = mail, d.delivered, d.delivered >= aloneAfter
-			if mail.Alone {
-				alone = append(alone, d)
+		for _, it := range l.open(d) {
+			if it.mail.Alone {
+				alone = append(alone, it)
 			} else {
-				together = append(together, d)
+				together = append(together, it)
 			}
 		}
 	}
-	if len(together) > 0 {
-		l.handle(together)
+	for some := range slices.Chunk(together, e.cfg.BatchMails) {
+		l.handle(some)
 	}
-	for _, d := range alone {
-		l.handle([]*delivery{d})
+	for _, it := range alone {
+		l.handle([]item{it})
 	}
 }
 
+// open returns the mails of a message that are to be handled. The others, or the whole message, are settled.
+func (l lane) open(d *delivery) (handle []item) {
+	mails, err := stream.Decode(d.record, l.log)
+	if errors.Is(err, stream.ErrTooNew) {
+		l.refuse(d, err)
+		return nil
+	}
+	if err != nil {
+		mails = []*stream.Message{stream.Unreadable(d.record, l.log)}
+	}
+	d.open = len(mails)
+	for _, m := range mails {
+		m.Delivered, m.Alone = d.delivered, d.delivered >= aloneAfter
+		it, bad := item{d, m}, err
+		if bad == nil {
+			bad = m.Verify()
+		}
+		switch {
+		case bad != nil:
+			l.bury(it, bad.Error())
+		case l.selected != nil && !l.selected(m):
+			l.count.skipped.Add(1)
+			l.settled(it)
+		case d.delivered >= deadAfter:
+			l.bury(it, fmt.Sprintf("delivered %d times without being settled: its handling seems to end the process", d.delivered))
+		default:
+			handle = append(handle, it)
+		}
+	}
+	return handle
+}
+
 // handle calls the handler until every mail of the batch is settled.
-func (l lane) handle(batch []*delivery) {
+func (l lane) handle(batch []item) {
 	if l.before != nil && l.before(l.ctx, len(batch)) != nil {
 		l.giveBack(batch...)
 		return
@@ -95,7 +114,7 @@ func (l lane) handle(batch []*delivery) {
 }
 
 // call runs the handler. A fault is a panic or an answer of the wrong length: a bug, not a state of the world.
-func (l lane) call(batch []*delivery) (verdicts []Verdict, fault error) {
+func (l lane) call(batch []item) (verdicts []Verdict, fault error) {
 	defer func() {
 		if p := recover(); p != nil {
 			fault = fmt.Errorf("panic: %v", p)
@@ -103,8 +122,8 @@ func (l lane) call(batch []*delivery) (verdicts []Verdict, fault error) {
 		}
 	}()
 	mails := make([]*stream.Message, len(batch))
-	for i, d := range batch {
-		mails[i] = d.mail
+	for i, it := range batch {
+		mails[i] = it.mail
 	}
 	start := time.Now()
 	verdicts = l.handler.Handle(l.work, mails)
@@ -122,10 +141,10 @@ func (l lane) call(batch []*delivery) (verdicts []Verdict, fault error) {
 
 // fault finds the mail at fault: a batch is handled one by one. A single mail uses up a delivery each time,
 // is then handled alone, and is a dead letter when that does not help either.
-func (l lane) fault(batch []*delivery, fault error) {
+func (l lane) fault(batch []item, fault error) {
 	if len(batch) > 1 {
-		for _, d := range batch {
-			l.handle([]*delivery{d})
+		for _, it := range batch {
+			l.handle([]item{it})
 		}
 		return
 	}
@@ -137,5 +156,5 @@ func (l lane) fault(batch []*delivery, fault error) {
 	}
 	l.logger.Error("a mail made the handler fail; it is tried again, alone in the end", "id", d.mail.ID, "delivered", d.delivered, "error", fault)
 	delay := l.pace.Backoff(int(d.delivered))
-	l.finish(d, func() error { return d.msg.NakWithDelay(delay) })
+	l.finish(d.delivery, func() error { return d.msg.NakWithDelay(delay) })
 }

@@ -44,7 +44,7 @@ func TestBatchesAreBoundedAndComplete(t *testing.T) {
 		f.Mail(0, strings.Repeat("x", 20_000+i))
 	}
 	rec := streamtest.NewRecorder(nil)
-	f.Worker(consume.Config{BatchMessages: 50, BatchBytes: 1 << 20}, rec) // raised to 2 MiB: room for the largest message
+	f.Worker(consume.Config{BatchMails: 50, BatchBytes: 1 << 20}, rec) // raised to 2 MiB: room for the largest message
 	streamtest.Eventually(t, "all mails", func() bool { return rec.Total() == mails && f.Settled() })
 	for _, b := range rec.Batches() {
 		bytes := 0
@@ -77,7 +77,7 @@ func TestDatabaseAwayBurnsNoDeliveries(t *testing.T) {
 		id, _ := f.Mail(0, fmt.Sprintf("mail %d\r\n", i))
 		ids = append(ids, id)
 	}
-	w, _ := f.Worker(consume.Config{Grave: dead.New(f.NC), BatchMessages: 4, Workers: 2}, rec)
+	w, _ := f.Worker(consume.Config{Grave: dead.New(f.NC), BatchMails: 4, Workers: 2}, rec)
 	start := f.State(stream.StreamName(0)).LastTime
 	streamtest.Eventually(t, "three times AckWait", func() bool {
 		at, _ := f.Mail(0, "tick\r\n")
@@ -114,7 +114,7 @@ func TestSlowHandlerIsNotRedelivered(t *testing.T) {
 	f := streamtest.New(t, 64<<20)
 	release := make(chan struct{})
 	rec := streamtest.NewRecorder(func(*stream.Message) consume.Verdict { <-release; return consume.Done() })
-	f.Worker(consume.Config{Workers: 2, BatchMessages: 1}, rec)
+	f.Worker(consume.Config{Workers: 2, BatchMails: 1}, rec)
 	first, _ := f.Mail(0, "slow\r\n")
 	start := f.State(stream.StreamName(0)).LastTime
 	streamtest.Eventually(t, "twice AckWait", func() bool {
@@ -148,8 +148,8 @@ func TestNewShardIsConsumed(t *testing.T) {
 func TestTwoWorkersShareOneConsumer(t *testing.T) {
 	f := streamtest.New(t, 64<<20)
 	a, b := streamtest.NewRecorder(nil), streamtest.NewRecorder(nil)
-	f.Worker(consume.Config{BatchMessages: 8}, a)
-	f.Worker(consume.Config{BatchMessages: 8}, b)
+	f.Worker(consume.Config{BatchMails: 8}, a)
+	f.Worker(consume.Config{BatchMails: 8}, b)
 	for i := range 500 {
 		f.Mail(0, fmt.Sprintf("mail %d\r\n", i))
 	}
@@ -166,7 +166,7 @@ func TestStopDrainsInFlight(t *testing.T) {
 	for i := range 1000 {
 		f.Mail(0, fmt.Sprintf("mail %d\r\n", i))
 	}
-	_, stop := f.Worker(consume.Config{BatchMessages: 16, Workers: 2}, rec)
+	_, stop := f.Worker(consume.Config{BatchMails: 16, Workers: 2}, rec)
 	streamtest.Eventually(t, "some work", func() bool { return handled.Load() > 50 })
 	stop()
 	// The server takes acknowledgements in its own time, also after it was asked something.

@@ -62,10 +62,11 @@ func (d *Letters) List(ctx context.Context, fn func(Letter) error) error {
 		return fmt.Errorf("asking for the dead letters: %w", err)
 	}
 	w := record.Walk{JS: d.js, Stream: stream.DeadStream, Subject: stream.DeadSubject, To: s.CachedInfo().State.LastSeq}
-	return w.Each(ctx, func(m record.Walked) error { return fn(d.letter(m.Record)) })
+	return w.Each(ctx, func(m record.Walked) error { return fn(d.letter(m.Record, stream.DecodeHeads)) })
 }
 
-func (d *Letters) letter(r record.Record) Letter {
+// letter makes a Letter of what was read; decode is for a record with its payload or without.
+func (d *Letters) letter(r record.Record, decode func(record.Record, record.Source) ([]*stream.Message, error)) Letter {
 	h := r.Header
 	l := Letter{Key: h.Get(stream.DeadIDHeader), Reason: h.Get(stream.DeadReasonHeader), Stream: h.Get(stream.DeadStreamHeader), DeadSequence: r.Sequence}
 	// These headers are our own; one that is missing or cut leaves a zero value and the rest readable.
@@ -75,7 +76,7 @@ func (d *Letters) letter(r record.Record) Letter {
 	l.Accepted, _ = time.Parse(time.RFC3339Nano, h.Get(stream.DeadAcceptedHeader))
 	l.Retries, _ = strconv.Atoi(h.Get(stream.RetryHeader))
 	m := stream.Unreadable(r, d.log)
-	if mails, err := stream.Decode(r, d.log); err == nil && len(mails) == 1 {
+	if mails, err := decode(r, d.log); err == nil && len(mails) == 1 {
 		m = mails[0]
 	}
 	l.ID, l.Message = m.ID, m
@@ -103,7 +104,7 @@ func (d *Letters) read(ctx context.Context, sequence uint64) (Letter, error) {
 	if err != nil {
 		return Letter{}, fmt.Errorf("reading a dead letter: %w", err)
 	}
-	return d.letter(r), nil
+	return d.letter(r, stream.Decode), nil
 }
 
 // Get returns the newest dead letter with that key (an id in text), its Message complete.

@@ -82,7 +82,7 @@ func TestPartsOfAnUnstoredMailStay(t *testing.T) {
 		}
 		return consume.Done()
 	})
-	_, stop := f.Worker(consume.Config{BatchMessages: 1}, rec)
+	_, stop := f.Worker(consume.Config{BatchMails: 1}, rec)
 	streamtest.Eventually(t, "the small mails stored", func() bool {
 		i := f.Info(0, stream.Storer)
 		return i.AckFloor.Stream >= 5 && i.NumAckPending == 1 && i.NumPending == 0
@@ -123,10 +123,11 @@ func TestStoredLargeMailIsNotCutInHalf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := stream.Decode(first, log)
+	mails, err := stream.Decode(first, log)
 	if err != nil {
 		t.Fatal(err)
 	}
+	m := mails[0]
 	if starts := m.Sequence - uint64(m.Envelope.GetParts()); st.FirstSeq != starts {
 		t.Errorf("the log starts at %d, its first mail at %d", st.FirstSeq, starts)
 	}
@@ -328,7 +329,7 @@ func TestReplayHoldsTheFloorUntilTheLogIsNearlyFull(t *testing.T) {
 	blocked := make(chan struct{}, 100)
 	failed := make(chan error, 1)
 	go func() {
-		_, err := consume.Replay{Pace: streamtest.Pace(), Name: "slow", Workers: 1, BatchMessages: 1}.Run(f.Context(), f.NC, consume.HandlerFunc(func(ctx context.Context, b []*stream.Message) []consume.Verdict {
+		_, err := consume.Replay{Pace: streamtest.Pace(), Name: "slow", Workers: 1, BatchMails: 1}.Run(f.Context(), f.NC, consume.HandlerFunc(func(ctx context.Context, b []*stream.Message) []consume.Verdict {
 			blocked <- struct{}{}
 			select {
 			case <-wait:

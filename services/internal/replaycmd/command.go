@@ -49,7 +49,7 @@ func (c Command) Run(ctx context.Context, nc *nats.Conn, logger *slog.Logger, re
 	}
 	r := o.Replay
 	r.Target = c.Service + " " + c.Target
-	r.BatchMessages, r.BatchBytes, r.Workers = c.Batch.BatchMessages, c.Batch.BatchBytes, c.Batch.Workers
+	r.BatchMails, r.BatchBytes, r.Workers = c.Batch.BatchMails, c.Batch.BatchBytes, c.Batch.Workers
 	r.Grave = c.Batch.Grave
 	r.Progress = Progress(out)
 	if !r.DryRun && c.Prepare != nil {
@@ -79,7 +79,7 @@ func (c Command) summarise(out io.Writer, r consume.Replay, s consume.ReplaySumm
 	if r.DryRun {
 		what = "replay (dry run)"
 	}
-	fmt.Fprintf(out, "%s: read %d (%.1f MiB) in %s, %.0f/s", what, s.Read, float64(s.Bytes)/(1<<20),
+	fmt.Fprintf(out, "%s: read %d mails (%.1f MiB) in %s, %.0f/s", what, s.Read, float64(s.Bytes)/(1<<20),
 		s.Elapsed.Round(time.Millisecond), float64(s.Read)/max(s.Elapsed.Seconds(), 0.001))
 	if s.Skipped > 0 {
 		fmt.Fprintf(out, "; not selected %d", s.Skipped)

@@ -43,7 +43,7 @@ func Parse(service string, args []string, reindex bool, now time.Time, out io.Wr
 		rcpts, domains   list
 		flags            = flag.NewFlagSet(service+" replay", flag.ContinueOnError)
 		shard            = flags.Int("shard", -1, "only this `shard` (needed with --from-seq and --to-seq)")
-		from, to         = flags.Uint64("from-seq", 0, "first `sequence` of the log"), flags.Uint64("to-seq", 0, "last `sequence` of the log")
+		from, to         = flags.Uint64("from-seq", 0, "first `sequence` of the log: messages, each with one mail or several"), flags.Uint64("to-seq", 0, "last `sequence` of the log")
 		name             = flags.String("name", "", "`name` of the replay: given again after an interruption, it continues; several processes with one name share the work")
 		rate             = flags.Float64("rate", 0, "at most this many `mails` per second (0: as fast as possible)")
 		dry              = flags.Bool("dry-run", false, "count what would be replayed, change nothing")

@@ -43,7 +43,7 @@ func line(p consume.ReplayProgress, bar string) string {
 	if p.Total > 0 {
 		percent = 100 * float64(p.Read) / float64(p.Total)
 	}
-	s := fmt.Sprintf("replay: %s%d of %d mails (%.0f%%), %.0f/s", bar, p.Read, p.Total, percent, p.Rate)
+	s := fmt.Sprintf("replay: %s%d of %d messages (%.0f%%), %.0f/s", bar, p.Read, p.Total, percent, p.Rate)
 	if p.Left > 0 {
 		s += ", " + p.Left.Round(time.Second).String() + " left"
 	}

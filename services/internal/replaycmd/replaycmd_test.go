@@ -63,7 +63,7 @@ func TestProgressInPlainLines(t *testing.T) {
 	progress(consume.ReplayProgress{Read: 10, Total: 100, Rate: 5, Left: 18 * time.Second})
 	progress(consume.ReplayProgress{Read: 20, Total: 100, Rate: 5}) // too soon for another line
 	progress(consume.ReplayProgress{Read: 100, Total: 100, Rate: 5})
-	want := "replay: 10 of 100 mails (10%), 5/s, 18s left\nreplay: 100 of 100 mails (100%), 5/s\n"
+	want := "replay: 10 of 100 messages (10%), 5/s, 18s left\nreplay: 100 of 100 messages (100%), 5/s\n"
 	if out.String() != want {
 		t.Errorf("got %q, want %q", out.String(), want)
 	}

@@ -34,8 +34,8 @@ type Range struct {
 	Shard int    `json:"shard"`
 	From  uint64 `json:"from"`
 	To    uint64 `json:"to"`
-	// Mails between the two, for the progress.
-	Mails uint64 `json:"mails"`
+	// Messages with mails between the two, for the progress.
+	Messages uint64 `json:"messages"`
 }
 
 // Idle is how long an interrupted replay can be continued; then the log forgets its place.
