@@ -140,27 +140,32 @@ func (c *committer) link(now time.Time, up bool) {
 // leave ends the part of a mail whose Publish gives up, and says what is known about it. A mail of a pack may yet be
 // stored with the others as long as one of them waits.
 func (c *committer) leave(now time.Time, it *item, cause error) error {
-	err := c.giveUp(it, cause)
+	c.part(it)
+	err := c.farewell(it, cause)
 	c.advance(now)
 	return err
 }
 
-func (c *committer) giveUp(it *item, cause error) error {
-	if it.pack == nil {
-		c.unqueue(it)
-		c.out.release += it.size
-		it.decided = true
-		if it.last != nil {
-			return it.last
-		}
-		return fmt.Errorf("%w: %w", ErrUnavailable, cause)
-	}
-	p := it.pack
+// part takes a mail out of what is awaited.
+func (c *committer) part(it *item) {
 	it.decided = true
-	p.awaited--
-	outside, last := !p.unsure && p.attempt == 0 && p.awaited == 0, p.last
-	if p.awaited == 0 {
-		c.drop(p)
+	if it.pack != nil {
+		it.pack.awaited--
+		return
+	}
+	c.unqueue(it)
+	c.out.release += it.size
+}
+
+// farewell is what a mail that has parted is told.
+func (c *committer) farewell(it *item, cause error) error {
+	p, last := it.pack, it.last
+	outside := p == nil
+	if p != nil {
+		outside, last = !p.unsure && p.attempt == 0 && p.awaited == 0, p.last
+		if p.awaited == 0 {
+			c.drop(p)
+		}
 	}
 	switch {
 	case last == nil:
@@ -193,8 +198,11 @@ func (c *committer) expire(now time.Time) {
 	for _, p := range c.packs {
 		look(p.items)
 	}
+	for _, it := range over { // before anyone is told: nobody awaits a pack any more when all of it parts at once
+		c.part(it)
+	}
 	for _, it := range over {
-		c.out.settle = append(c.out.settle, result{it, c.giveUp(it, errExpired)})
+		c.out.settle = append(c.out.settle, result{it, c.farewell(it, errExpired)})
 	}
 }
 

@@ -210,8 +210,9 @@ func (w *world) reply(s *shipment) {
 	}
 	a := *s.answer
 	s.answer = nil
-	if a.Error != nil && a.Error.ErrCode == codeHeaderSize {
-		delete(w.sizes, s.id) // its mails go one by one, the first under the same id
+	if classify(a) == wrong {
+		delete(w.sizes, s.pack.items[0].id) // its mails go one by one, the first under the same id
+		delete(w.sizes, s.id)
 	}
 	if a.Error == nil && !a.Duplicate {
 		for _, m := range s.mails {
