@@ -105,6 +105,32 @@ func (c *Cluster) KillAll() {
 	ends.Wait()
 }
 
+// Stop ends every server in an orderly way.
+func (c *Cluster) Stop() {
+	for i, s := range c.servers {
+		if s != nil {
+			s.Stop()
+			c.servers[i] = nil
+		}
+	}
+}
+
+// Server is the one of that number; nil while it does not run.
+func (c *Cluster) Server(i int) *Server { return c.servers[i] }
+
+// Store is the directory of a server.
+func (c *Cluster) Store(i int) string { return c.options[i].Store }
+
+// CPU is the processor time that the servers have used, all together.
+func (c *Cluster) CPU() (sum time.Duration) {
+	for _, s := range c.servers {
+		if s != nil {
+			sum += s.CPU()
+		}
+	}
+	return sum
+}
+
 // Restart kills every server and starts them again.
 func (c *Cluster) Restart(ctx context.Context) error {
 	c.KillAll()

@@ -40,7 +40,7 @@ type Options struct {
 	Store string
 	// SyncAlways is sync_interval: always.
 	SyncAlways bool
-	// Wrap is put before the command, for strace.
+	// Wrap is put before the command, for strace; {store} in it becomes Store.
 	Wrap []string
 	// URL and Monitor are where to listen; empty: on free ports.
 	URL, Monitor string
@@ -79,9 +79,17 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err := os.WriteFile(confFile, []byte(conf), 0o600); err != nil {
 		return nil, fmt.Errorf("writing the server's configuration: %w", err)
 	}
-	args := append(append([]string{}, o.Wrap...), o.Binary, "-c", confFile, "-l", o.Store+".log")
+	var args []string
+	for _, word := range o.Wrap {
+		args = append(args, strings.ReplaceAll(word, "{store}", o.Store))
+	}
+	args = append(args, o.Binary, "-c", confFile, "-l", o.Store+".log")
 	s.cmd = exec.Command(args[0], args[1:]...)
 	s.cmd.Stderr = os.Stderr
+	if len(o.Wrap) == 0 {
+		// It must not outlive whoever measures it. (strace would end and leave it.)
+		s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	}
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", strings.Join(args, " "), err)
 	}
