@@ -118,6 +118,12 @@ func DecodeHeads(r record.Record, log record.Source) ([]*Message, error) {
 	return mails, nil
 }
 
+// Unpack is Decode for a message that was read by other means: its mails have no place in the log, and a large one no
+// bytes.
+func Unpack(header nats.Header, payload []byte) ([]*Message, error) {
+	return Decode(record.Record{Header: header, Data: payload}, record.Source{})
+}
+
 // decodeEnvelopes makes the mails without their bytes. With an error it still returns those that it could make.
 func decodeEnvelopes(r record.Record, log record.Source) ([]*Message, error) {
 	texts, err := envelopeTexts(r.Header)

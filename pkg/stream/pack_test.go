@@ -119,11 +119,13 @@ func TestDamagedPack(t *testing.T) {
 		msg  *nats.Msg
 		want error
 	}{
-		"a byte too many":      {spoil(func(_ nats.Header, m *nats.Msg) { m.Data = append(m.Data, 'x') }), ErrUnreadable},
-		"a byte too few":       {spoil(func(_ nats.Header, m *nats.Msg) { m.Data = m.Data[1:] }), ErrUnreadable},
-		"no envelope":          {spoil(func(h nats.Header, _ *nats.Msg) { h.Del(EnvelopeHeader) }), ErrUnreadable},
-		"others are gone":      {spoil(func(h nats.Header, _ *nats.Msg) { h.Del(EnvelopesHeader) }), ErrUnreadable},
-		"one is gone":          {spoil(func(h nats.Header, _ *nats.Msg) { h.Set(EnvelopesHeader, strings.Split(h.Get(EnvelopesHeader), ",")[0]) }), ErrUnreadable},
+		"a byte too many": {spoil(func(_ nats.Header, m *nats.Msg) { m.Data = append(m.Data, 'x') }), ErrUnreadable},
+		"a byte too few":  {spoil(func(_ nats.Header, m *nats.Msg) { m.Data = m.Data[1:] }), ErrUnreadable},
+		"no envelope":     {spoil(func(h nats.Header, _ *nats.Msg) { h.Del(EnvelopeHeader) }), ErrUnreadable},
+		"others are gone": {spoil(func(h nats.Header, _ *nats.Msg) { h.Del(EnvelopesHeader) }), ErrUnreadable},
+		"one is gone": {spoil(func(h nats.Header, _ *nats.Msg) {
+			h.Set(EnvelopesHeader, strings.Split(h.Get(EnvelopesHeader), ",")[0])
+		}), ErrUnreadable},
 		"one is empty":         {spoil(func(h nats.Header, _ *nats.Msg) { h.Set(EnvelopesHeader, h.Get(EnvelopesHeader)+",") }), ErrUnreadable},
 		"not base64":           {spoil(func(h nats.Header, _ *nats.Msg) { h.Set(EnvelopesHeader, h.Get(EnvelopesHeader)+"!") }), ErrUnreadable},
 		"endless list":         {spoil(func(h nats.Header, _ *nats.Msg) { h.Set(EnvelopesHeader, strings.Repeat(",", 60<<10)) }), ErrUnreadable},

@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
@@ -23,9 +26,21 @@ func TestPythonConsumesTheLog(t *testing.T) {
 	for _, raw := range bodies {
 		f.Mail(0, string(raw), "u@example.com", "v@example.net")
 	}
+	var packed [][]byte
+	var envelopes [][]byte
+	for i := range 3 {
+		packed = append(packed, streamtest.Bytes(1000*i, byte(i)))
+		e, err := proto.Marshal(streamtest.Envelope(packed[i], "u@example.com", "v@example.net"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		envelopes = append(envelopes, e)
+	}
+	f.Send(stream.EncodePack(stream.HeadSubject(0), "a pack", envelopes, bytes.Join(packed, nil)))
+	bodies = append(bodies, packed...)
 	large := streamtest.Bytes(5*streamtest.PartBytes+3, 2)
 	f.Large(0, large)
-	out, err := exec.CommandContext(f.Context(), python, "../../proto/example/consume.py", f.Server.URL(), "py", "0", "4").Output()
+	out, err := exec.CommandContext(f.Context(), python, "../../proto/example/consume.py", f.Server.URL(), "py", "0", "5").Output()
 	if err != nil {
 		t.Fatalf("consume.py: %v", err)
 	}
@@ -48,7 +63,7 @@ func TestPythonConsumesTheLog(t *testing.T) {
 		}
 		streamtest.Equal(t, "the mail", raw, bodies[n])
 		id, err := hex.DecodeString(got.ID)
-		if err != nil || len(id) != 16 || got.Size != len(raw) || got.From != "a@b.example" || got.To[0] != "u@example.com" || (got.Parts == 0) != (n < 3) {
+		if err != nil || len(id) != 16 || got.Size != len(raw) || got.From != "a@b.example" || got.To[0] != "u@example.com" || (got.Parts == 0) != (n < 6) {
 			t.Errorf("mail %d is %+v", n, got)
 		}
 	}

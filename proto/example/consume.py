@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Consume the mail log with nothing but Python's standard library.
 
-NATS is a text protocol on a TCP socket. This opens a durable consumer on one shard, takes mails, prints what is
-in them, and acknowledges each only after it has been dealt with.
+NATS is a text protocol on a TCP socket. This opens a durable consumer on one shard, takes messages, prints what is
+in each of their mails, and acknowledges a message only after all of them have been dealt with.
 
     consume.py nats://127.0.0.1:4222 MY_CONSUMER [SHARD [COUNT]]
 """
@@ -83,6 +83,28 @@ def whole(nats, stream, reply, parts):
     return b"".join(nats.request(f"$JS.API.DIRECT.GET.{stream}", {"seq": s})[3] for s in range(head - parts, head))
 
 
+def mails(nats, stream, reply, headers, payload):
+    """The mails of a message as (envelope, raw bytes): one, or several, whose bytes follow each other in the payload."""
+    texts = [headers["Mail-Envelope"].strip()]
+    texts += [t for t in headers.get("Mail-Envelopes", "").strip().split(",") if t]
+    envelopes = [fields(base64.urlsafe_b64decode(t + "=" * (-len(t) % 4))) for t in texts]
+    if any(e.get(17, [0])[-1] & ~3 for e in envelopes):  # 1: mail in parts, 2: several mails in a message
+        raise SystemExit("this mail requires something this program does not know: update it")
+    at, found = 0, []
+    for e in envelopes:
+        size, parts = e.get(13, [0])[-1], e.get(16, [0])[-1]
+        if parts:
+            raw = whole(nats, stream, reply, parts)
+        else:
+            raw, at = payload[at : at + size], at + size
+        if len(raw) != size or hashlib.sha256(raw).digest() != e[14][-1]:
+            raise SystemExit("the mail is damaged")
+        found.append((e, raw))
+    if at != len(payload):
+        raise SystemExit("the message has bytes that belong to no mail")
+    return found
+
+
 def main(url, consumer, shard="0", count="10"):
     nats, stream = Nats(url), f"MAIL_{shard}"
     made = json.loads(nats.request(f"$JS.API.CONSUMER.CREATE.{stream}.{consumer}.mail.in.{shard}", {"stream_name": stream, "config": {
@@ -90,21 +112,14 @@ def main(url, consumer, shard="0", count="10"):
     if "error" in made:
         raise SystemExit(made["error"]["description"])
     for _ in range(int(count)):
-        reply, status, headers, raw = nats.request(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", {"batch": 1, "expires": 5_000_000_000})
+        reply, status, headers, payload = nats.request(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}", {"batch": 1, "expires": 5_000_000_000})
         if status:  # 408: no mail within the five seconds
             break
-        text = headers["Mail-Envelope"].strip()
-        envelope = fields(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        parts = envelope.get(16, [0])[0]
-        if envelope.get(17, [0])[0] & ~1:
-            raise SystemExit("this mail requires something this program does not know: update it")
-        if parts:
-            raw = whole(nats, stream, reply, parts)
-        if hashlib.sha256(raw).digest() != envelope[14][0]:
-            raise SystemExit("the mail is damaged")
-        print(json.dumps({
-            "id": envelope[1][0].hex(), "from": envelope.get(9, [b""])[0].decode(), "size": len(raw), "parts": parts,
-            "to": [fields(r)[1][0].decode() for r in envelope[10]], "raw": base64.b64encode(raw).decode()}), flush=True)
+        for envelope, raw in mails(nats, stream, reply, headers, payload):
+            print(json.dumps({
+                "id": envelope[1][-1].hex(), "from": envelope.get(9, [b""])[-1].decode(), "size": len(raw),
+                "parts": envelope.get(16, [0])[-1], "to": [fields(r)[1][-1].decode() for r in envelope[10]],
+                "raw": base64.b64encode(raw).decode()}), flush=True)
         nats.publish(reply, b"+ACK")  # only now: what is not acknowledged comes again
     nats.send(b"PING\r\n")  # its answer says that the last acknowledgement has arrived
     nats.rx.readline()

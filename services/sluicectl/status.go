@@ -13,10 +13,11 @@ import (
 type status struct {
 	Streams    []streamInfo `json:"streams"`
 	Dead       uint64       `json:"dead_letters"`
-	Unstored   uint64       `json:"unstored"`
+	Unstored   uint64       `json:"unstored_messages"`
+	Mails      uint64       `json:"estimated_unstored_mails"`
 	Oldest     time.Time    `json:"oldest_unstored,omitzero"`
-	AcceptRate float64      `json:"accepted_per_second"`
-	StoreRate  float64      `json:"settled_per_second"`
+	AcceptRate float64      `json:"estimated_mails_accepted_per_second"`
+	StoreRate  float64      `json:"estimated_mails_settled_per_second"`
 }
 
 func (c *ctl) status(ctx context.Context, e *process.Env) error {
@@ -48,7 +49,7 @@ func (c *ctl) status(ctx context.Context, e *process.Env) error {
 	s := summarise(before, now, *interval)
 	return f.print(s, func(w io.Writer) {
 		writeStreams(w, s.Streams)
-		fmt.Fprintf(w, "\naccepted %.0f/s, settled by the storer %.0f/s; unstored %d", s.AcceptRate, s.StoreRate, s.Unstored)
+		fmt.Fprintf(w, "\naccepted ~%.0f mails/s, settled by the storer ~%.0f/s; unstored %d messages (~%d mails)", s.AcceptRate, s.StoreRate, s.Unstored, s.Mails)
 		if !s.Oldest.IsZero() {
 			fmt.Fprintf(w, ", the oldest for %s", time.Since(s.Oldest).Round(time.Second))
 		}
@@ -58,7 +59,7 @@ func (c *ctl) status(ctx context.Context, e *process.Env) error {
 
 // summarise adds up over the shards; the last stream is that of the dead letters.
 func summarise(before, now []streamInfo, interval time.Duration) status {
-	s := status{Streams: now, Dead: now[len(now)-1].Mails}
+	s := status{Streams: now, Dead: now[len(now)-1].Messages}
 	seconds := max(interval.Seconds(), 1e-9)
 	for i, shard := range now[:len(now)-1] {
 		for j, c := range shard.Consumers {
@@ -66,12 +67,14 @@ func summarise(before, now []streamInfo, interval time.Duration) status {
 				continue
 			}
 			s.Unstored += c.Lag
+			s.Mails += c.LagMails
 			if !c.Oldest.IsZero() && (s.Oldest.IsZero() || c.Oldest.Before(s.Oldest)) {
 				s.Oldest = c.Oldest
 			}
 			if interval > 0 && i < len(before)-1 {
-				s.AcceptRate += float64(shard.Last-before[i].Last) / seconds
-				s.StoreRate += float64(c.AckFloor-before[i].Consumers[j].AckFloor) / seconds
+				mails := float64(shard.Mails) / float64(max(1, shard.Messages)) // of a message
+				s.AcceptRate += mails * float64(shard.Last-before[i].Last) / seconds
+				s.StoreRate += mails * float64(c.AckFloor-before[i].Consumers[j].AckFloor) / seconds
 			}
 		}
 	}

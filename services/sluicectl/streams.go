@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -17,7 +16,8 @@ import (
 // streamInfo is one stream as status and streams info show it.
 type streamInfo struct {
 	Name       string         `json:"name"`
-	Mails      uint64         `json:"messages"`
+	Messages   uint64         `json:"messages"`
+	Mails      uint64         `json:"estimated_mails"` // a message carries one or several
 	Bytes      uint64         `json:"bytes"`
 	MaxBytes   int64          `json:"max_bytes"`
 	First      uint64         `json:"first_sequence"`
@@ -31,7 +31,8 @@ type streamInfo struct {
 // consumerInfo is one consumer of a stream.
 type consumerInfo struct {
 	Name        string    `json:"name"`
-	Lag         uint64    `json:"lag"` // not acknowledged, delivered or not
+	Lag         uint64    `json:"lag_messages"` // not acknowledged, delivered or not
+	LagMails    uint64    `json:"estimated_lag_mails"`
 	Unacked     int       `json:"unacked"`
 	Redelivered int       `json:"redelivered"`
 	AckFloor    uint64    `json:"ack_floor"`
@@ -83,6 +84,11 @@ func streamInfos(ctx context.Context, conn *nats.Conn) ([]streamInfo, error) {
 		if err != nil {
 			return nil, err
 		}
+		sampled, err := look(ctx, reader, stream.Bounds{Shard: b.Shard, From: max(info.First, info.Last-min(info.Last, sampleSize-1)), To: info.Last})
+		if err != nil {
+			return nil, err
+		}
+		info.Mails = sampled.estimateSequences(info.Messages)
 		for _, name := range []string{stream.Storer, stream.Cachewarmer} {
 			consumer, err := js.Consumer(ctx, info.Name, name)
 			if err != nil {
@@ -92,9 +98,11 @@ func streamInfos(ctx context.Context, conn *nats.Conn) ([]streamInfo, error) {
 			ci := consumerInfo{Name: name, Lag: i.NumPending + uint64(i.NumAckPending), Unacked: i.NumAckPending,
 				Redelivered: i.NumRedelivered, AckFloor: i.AckFloor.Stream}
 			if ci.Lag > 0 {
-				if ci.Oldest, err = oldest(ctx, reader, stream.Bounds{Shard: b.Shard, From: ci.AckFloor + 1, To: info.Last}); err != nil {
+				s, err := look(ctx, reader, stream.Bounds{Shard: b.Shard, From: ci.AckFloor + 1, To: info.Last})
+				if err != nil {
 					return nil, err
 				}
+				ci.Oldest, ci.LagMails = s.oldest, s.estimate(ci.Lag)
 			}
 			info.Consumers = append(info.Consumers, ci)
 		}
@@ -107,17 +115,50 @@ func streamInfos(ctx context.Context, conn *nats.Conn) ([]streamInfo, error) {
 	return append(infos, dead), nil
 }
 
-// oldest is when the log took the first mail of a range.
-func oldest(ctx context.Context, reader *stream.Reader, b stream.Bounds) (at time.Time, err error) {
-	found := errors.New("found")
+// sampleSize is how many sequences are looked at to estimate how many mails a message carries.
+const sampleSize = 256
+
+// sampled is what a few messages at the beginning of a range say about it.
+type sampled struct {
+	oldest                     time.Time // when the log took the first
+	sequences, messages, mails uint64
+}
+
+// look reads the heads of the first messages of a range.
+func look(ctx context.Context, reader *stream.Reader, b stream.Bounds) (s sampled, err error) {
+	b.To = min(b.To, b.From+sampleSize-1)
+	last := uint64(0)
 	err = reader.Heads(ctx, b, func(h stream.Head) error {
-		at = h.Time
-		return found
+		if s.oldest.IsZero() {
+			s.oldest = h.Time
+		}
+		if h.Sequence != last {
+			s.messages++
+			last = h.Sequence
+		}
+		s.mails++
+		return nil
 	})
-	if err != nil && !errors.Is(err, found) {
-		return at, fmt.Errorf("looking for the oldest unsettled mail: %w", err)
+	if err != nil {
+		return s, fmt.Errorf("looking at the first mails of a range: %w", err)
 	}
-	return at, nil
+	if b.To >= b.From {
+		s.sequences = b.To - b.From + 1
+	}
+	return s, nil
+}
+
+// estimate is how many mails so many messages with mails carry, estimateSequences how many so many messages of any kind,
+// parts of large mails among them.
+func (s sampled) estimate(messages uint64) uint64 { return share(messages, s.mails, s.messages) }
+
+func (s sampled) estimateSequences(n uint64) uint64 { return share(n, s.mails, s.sequences) }
+
+func share(n, part, whole uint64) uint64 {
+	if whole == 0 {
+		return n
+	}
+	return uint64(float64(n)*float64(part)/float64(whole) + 0.5)
 }
 
 func oneStream(ctx context.Context, js jetstream.JetStream, name string) (streamInfo, error) {
@@ -127,30 +168,30 @@ func oneStream(ctx context.Context, js jetstream.JetStream, name string) (stream
 	}
 	i := s.CachedInfo()
 	return streamInfo{
-		Name: name, Mails: i.State.Msgs, Bytes: i.State.Bytes, MaxBytes: i.Config.MaxBytes,
+		Name: name, Messages: i.State.Msgs, Mails: i.State.Msgs, Bytes: i.State.Bytes, MaxBytes: i.Config.MaxBytes,
 		First: i.State.FirstSeq, Last: i.State.LastSeq, FirstTime: i.State.FirstTime,
 		Replicas: i.Config.Replicas, Durability: i.Config.Metadata[stream.DurabilityKey],
 	}, nil
 }
 
 func writeStreams(w io.Writer, infos []streamInfo) {
-	fmt.Fprintln(w, "STREAM\tMESSAGES\tBYTES\tFULL\tSEQUENCES\tSINCE\tREPLICAS\tDURABILITY")
+	fmt.Fprintln(w, "STREAM\tMESSAGES\tMAILS\tBYTES\tFULL\tSEQUENCES\tSINCE\tREPLICAS\tDURABILITY")
 	for _, s := range infos {
 		since := "-"
-		if s.Mails > 0 {
+		if s.Messages > 0 {
 			since = time.Since(s.FirstTime).Round(time.Second).String()
 		}
-		fmt.Fprintf(w, "%s\t%d\t%s\t%.1f%%\t%d-%d\t%s\t%d\t%s\n", s.Name, s.Mails, size(int64(s.Bytes)),
+		fmt.Fprintf(w, "%s\t%d\t~%d\t%s\t%.1f%%\t%d-%d\t%s\t%d\t%s\n", s.Name, s.Messages, s.Mails, size(int64(s.Bytes)),
 			100*float64(s.Bytes)/float64(max(1, s.MaxBytes)), s.First, s.Last, since, s.Replicas, s.Durability)
 	}
-	fmt.Fprintln(w, "\nCONSUMER\tLAG\tUNACKED\tREDELIVERED\tACK FLOOR\tOLDEST")
+	fmt.Fprintln(w, "\nCONSUMER\tLAG\tMAILS\tUNACKED\tREDELIVERED\tACK FLOOR\tOLDEST")
 	for _, s := range infos {
 		for _, c := range s.Consumers {
 			oldest := "-"
 			if !c.Oldest.IsZero() {
 				oldest = time.Since(c.Oldest).Round(time.Second).String()
 			}
-			fmt.Fprintf(w, "%s/%s\t%d\t%d\t%d\t%d\t%s\n", s.Name, c.Name, c.Lag, c.Unacked, c.Redelivered, c.AckFloor, oldest)
+			fmt.Fprintf(w, "%s/%s\t%d\t~%d\t%d\t%d\t%d\t%s\n", s.Name, c.Name, c.Lag, c.LagMails, c.Unacked, c.Redelivered, c.AckFloor, oldest)
 		}
 	}
 }

@@ -24,10 +24,10 @@ type world struct {
 	c       *committer
 	mails   []*sent
 	byItem  map[*item]*sent
-	transit []*shipment // published, and not yet decided by the log
+	transit []*shipment       // published, and not yet decided by the log
 	sizes   map[string]string // by id: what was published under it
-	log     map[string]bool // ids of messages that are stored, for de-duplication
-	held    int             // bytes, as the publisher counts them
+	log     map[string]bool   // ids of messages that are stored, for de-duplication
+	held    int               // bytes, as the publisher counts them
 }
 
 // sent is one mail and what its sender knows.

@@ -17,7 +17,6 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/natsd"
 	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
@@ -130,7 +129,7 @@ func heads(t *testing.T, js jetstream.JetStream, number int) map[string][]inLog 
 			t.Fatal(err)
 		}
 		at = meta.Sequence.Stream
-		mails, err := stream.Decode(record.Record{Stream: meta.Stream, Sequence: at, Header: msg.Headers(), Data: msg.Data()}, record.Source{NC: js.Conn()})
+		mails, err := stream.Unpack(msg.Headers(), msg.Data())
 		if err != nil {
 			t.Fatal(err)
 		}

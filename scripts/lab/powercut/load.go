@@ -211,15 +211,17 @@ func contents(ctx context.Context, nc *nats.Conn) (map[key]int, error) {
 			parts = append(parts, msg.Data)
 			continue
 		}
-		env, _, err := stream.DecodeEnvelope(msg.Header.Get(stream.EnvelopeHeader))
+		mails, err := stream.Unpack(msg.Header, msg.Data)
 		if err != nil {
 			return nil, err
 		}
-		raw := msg.Data
-		if n := int(env.Parts); n > 0 {
-			raw = bytes.Join(parts[max(0, len(parts)-n):], nil)
+		for _, m := range mails {
+			raw := m.Raw
+			if n := int(m.Envelope.Parts); n > 0 {
+				raw = bytes.Join(parts[max(0, len(parts)-n):], nil)
+			}
+			found[key{m.ID, sha256.Sum256(raw)}]++
 		}
-		found[key{ulid.ULID(env.Id), sha256.Sum256(raw)}]++
 		parts = nil
 	}
 	return found, nil
