@@ -10,12 +10,12 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-mail/sluice/pkg/audit"
 	"github.com/sluice-mail/sluice/pkg/env"
 	"github.com/sluice-mail/sluice/pkg/lifecycle"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/obs"
 	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/services/internal/audit"
 	"github.com/sluice-mail/sluice/services/internal/await"
 )
 
