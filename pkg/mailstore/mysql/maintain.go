@@ -28,13 +28,13 @@ func (s *Store) Maintain(ctx context.Context) error {
 	if oldest := rows.Oldest(s.retention, start); err == nil && oldest > 0 {
 		err = s.dropBefore(ctx, oldest)
 	}
-	return s.finish("maintain", start, err)
+	return s.meter.Done("maintain", start, err)
 }
 
 // DropBefore is mailstore.Keeper's.
 func (s *Store) DropBefore(ctx context.Context, day uint32) error {
 	start := time.Now()
-	return s.finish("drop", start, s.dropBefore(ctx, day))
+	return s.meter.Done("drop", start, s.dropBefore(ctx, day))
 }
 
 func (s *Store) maintain(ctx context.Context, now time.Time) error {

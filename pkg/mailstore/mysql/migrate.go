@@ -28,7 +28,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 	if err == nil {
 		err = s.maintain(ctx, time.Now())
 	}
-	return s.finish("migrate", start, err)
+	return s.meter.Done("migrate", start, err)
 }
 
 func (s *Store) migrate(ctx context.Context) error {

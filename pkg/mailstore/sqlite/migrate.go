@@ -29,7 +29,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 		}
 		return err
 	})
-	return s.finish("migrate", start, err)
+	return s.meter.Done("migrate", start, err)
 }
 
 func (s *Store) migrate(ctx context.Context) error {
@@ -63,13 +63,13 @@ func (s *Store) Maintain(ctx context.Context) error {
 	if oldest := rows.Oldest(s.retention, start); oldest > 0 {
 		err = s.dropBefore(ctx, oldest)
 	}
-	return s.finish("maintain", start, err)
+	return s.meter.Done("maintain", start, err)
 }
 
 // DropBefore is mailstore.Keeper's.
 func (s *Store) DropBefore(ctx context.Context, day uint32) error {
 	start := time.Now()
-	return s.finish("drop", start, s.dropBefore(ctx, day))
+	return s.meter.Done("drop", start, s.dropBefore(ctx, day))
 }
 
 // dropBefore deletes in slices, so that new mail waits for none of them long. inbox goes first: a list without its

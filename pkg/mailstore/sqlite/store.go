@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/meter"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/sqlstore"
 )
 
 // Config is which file to use and how.
@@ -34,8 +35,12 @@ const (
 	pragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)"
 )
 
+// common is PutBatch, PutOne, Reindex, Mail, Raw and Count: the same in every SQL database, but for what dialect gives it.
+type common = sqlstore.Store
+
 // Store is a mailstore.Store.
 type Store struct {
+	*common
 	write     *sql.DB // one connection: SQLite has one writer at a time, and here they queue without polling
 	read      *sql.DB
 	packer    *mailstore.Packer
@@ -55,7 +60,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{packer: packer, retention: cfg.Retention, logger: logger, meter: meter.New(reg)}
+	s := &Store{packer: packer, retention: cfg.Retention, logger: logger, meter: meter.New(reg, classify)}
 	name := "file:" + (&url.URL{Path: cfg.Path}).EscapedPath() + "?mode=rw&"
 	// IMMEDIATE: a transaction that starts by reading and then writes could not wait for another writer.
 	if s.write, err = sql.Open("sqlite", name+pragmas+"&_txlock=immediate"); err != nil {
@@ -64,6 +69,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 	if s.read, err = sql.Open("sqlite", name+"_pragma=busy_timeout(10000)&_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
+	s.common = sqlstore.New(s.dialect())
 	s.write.SetMaxOpenConns(1)
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
@@ -95,19 +101,11 @@ func ensureFile(cfg Config) error {
 
 // Ping is mailstore.Store's.
 func (s *Store) Ping(ctx context.Context) error {
-	newest, err := rows.Newest(migrations)
-	if err != nil {
-		return err
-	}
 	var version int64
 	if err := s.read.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM "+schemaTable+" WHERE is_applied").Scan(&version); err != nil {
 		return classify("checking SQLite", err)
 	}
-	if version < newest {
-		return &mailstore.Error{Class: mailstore.Pause, Op: "checking SQLite", Hint: "run `storer migrate`",
-			Err: fmt.Errorf("the tables are of version %d, this program needs %d", version, newest)}
-	}
-	return nil
+	return rows.Outdated("checking SQLite", version, migrations)
 }
 
 // Close is mailstore.Store's.
@@ -126,11 +124,4 @@ func (s *Store) mayWrite() error {
 		return nil
 	}
 	return &mailstore.Error{Class: mailstore.Pause, Op: "writing to SQLite", Err: errors.New("opened for reading only")}
-}
-
-// finish is the end of every operation: classified error, metrics.
-func (s *Store) finish(op string, start time.Time, err error) error {
-	err = classify(op, err)
-	s.meter.Done(op, start, err)
-	return err
 }

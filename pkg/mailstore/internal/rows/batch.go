@@ -38,6 +38,22 @@ type Mail struct {
 // Large says that the mail is read and written part by part.
 func (m *Mail) Large() bool { return m.Open != nil }
 
+// OfWhole is the columns that belong to the whole mail: part 0 has them, and in the others they are empty.
+func (m *Mail) OfWhole(part int) (size int64, sha, envelope []byte) {
+	if part > 0 {
+		return 0, []byte{}, []byte{}
+	}
+	return m.Size, m.SHA256[:], NotNil(m.Envelope)
+}
+
+// NotNil is b as a database has to see it: nil would be NULL.
+func NotNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
 // Inbox is a row of the table inbox.
 type Inbox struct {
 	mailstore.Entry
