@@ -6,7 +6,9 @@ import "errors"
 type Class int
 
 const (
-	// Unknown errors are treated as Retry first, then the batch is bisected, then the storer pauses. Never dropped.
+	// Unknown: an error without a class may be about one mail or about the state of the world. Only what happens to other
+	// mail can tell. While a Probe fails, too, it is a state: treat it as Pause. When the Probe passes, bisect as with
+	// Data; but a mail is at fault only when it fails alone again and again, between Probes that pass.
 	Unknown Class = iota
 	// Retry: a conflict with another transaction. The same batch again, after a short random wait.
 	Retry

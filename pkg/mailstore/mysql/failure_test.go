@@ -165,6 +165,7 @@ func TestReadOnlyServerPauses(t *testing.T) {
 	plain := open(t, store.Config{DSN: change(t, dsn, func(c *mysql.Config) { c.User, c.Passwd = "plain", "plain" })})
 	exec(t, server.DSN(""), "SET GLOBAL read_only=1")
 	expectClass(t, putOne(t, plain, mail()), mailstore.Pause, "read-only")
+	expectClass(t, plain.Probe(t.Context()), mailstore.Pause, "read-only")
 	expectClass(t, plain.Ping(t.Context()), mailstore.Pause, "read-only")
 	exec(t, server.DSN(""), "SET GLOBAL read_only=0")
 	if err := putOne(t, plain, mail()); err != nil {

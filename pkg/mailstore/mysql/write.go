@@ -40,6 +40,7 @@ func (s *Store) dialect() sqlstore.Dialect {
 		KeyArgs:     func(id ulid.ULID) []any { return []any{mailstore.Day(id), id[:]} },
 		UpdateInbox: updateInbox,
 		UpdateArgs:  updateArgs,
+		Uncount:     "UPDATE counts SET n=n-1 WHERE day=? AND n>0 ORDER BY slot LIMIT 1",
 		Diagnose:    s.diagnose,
 	}
 }

@@ -30,6 +30,7 @@ func (s *Store) dialect() sqlstore.Dialect {
 		KeyArgs:     func(id ulid.ULID) []any { return []any{id[:]} },
 		UpdateInbox: updateInbox,
 		UpdateArgs:  updateArgs,
+		Uncount:     "UPDATE counts SET n=n-1 WHERE day=?",
 	}
 }
 

@@ -32,6 +32,8 @@ type Dialect struct {
 	// parameters.
 	UpdateInbox string
 	UpdateArgs  func(row *rows.Inbox) []any
+	// Uncount takes one mail of a day, its parameter, off counts.
+	Uncount string
 	// Classify wraps an error with what was being done and what to do about it.
 	Classify func(op string, err error) error
 	// Diagnose may know more about an error than it says; nil takes every error as it is.

@@ -35,18 +35,26 @@ func (s *Store) put(ctx context.Context, mails []mailstore.Mail) (mailstore.Resu
 	if len(batch.Mails) == 0 {
 		return result, nil
 	}
-	var stored int
+	stored, err := s.write(ctx, batch, nil)
+	result.New, result.Existing = stored, result.Existing+len(batch.Mails)-stored
+	return result, err
+}
+
+// write inserts a batch, does what comes last in its transaction, if anything, and commits.
+func (s *Store) write(ctx context.Context, batch *rows.Batch, last func(*sql.Tx) error) (stored int, err error) {
 	err = rows.Again(ctx, func() error {
 		return s.dialect.Classify("storing mail", s.dialect.Transaction(ctx, func(tx *sql.Tx) (err error) {
 			stored, err = s.dialect.Insert(ctx, tx, batch)
+			if err == nil && last != nil {
+				err = last(tx)
+			}
 			return err
 		}))
 	})
 	if err != nil && s.dialect.Diagnose != nil {
 		err = s.dialect.Diagnose(ctx, err)
 	}
-	result.New, result.Existing = stored, result.Existing+len(batch.Mails)-stored
-	return result, err
+	return stored, err
 }
 
 // Reindex implements mailstore.Writer.
