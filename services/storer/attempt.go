@@ -22,10 +22,12 @@ type attempt struct {
 	*handler
 	verdicts []stream.Verdict
 	visible  []stream.StoredMail
+	suspects []suspect
 }
 
 // store writes items in one transaction. When the database refuses one of them, it halves until that one is alone:
-// the rest is stored, whatever the one is.
+// the rest is stored, whatever the one is. An error without a class is such a refusal only if the database takes other
+// mail; see judge.
 func (a *attempt) store(ctx context.Context, items []item) {
 	if len(items) == 0 {
 		return
@@ -35,10 +37,15 @@ func (a *attempt) store(ctx context.Context, items []item) {
 		mails[i] = it.mail
 	}
 	result, err := a.handler.store.PutBatch(ctx, mails)
+	if unclear(err) {
+		if state := a.handler.store.Probe(ctx); state != nil {
+			err = hitsAll(err, state)
+		}
+	}
 	switch {
 	case err == nil:
 		a.done(items, result)
-	case !hopeless(err) && mailstore.Classify(err) != mailstore.Data:
+	case !refusal(err):
 		for _, it := range items {
 			a.settle(it.index, err)
 		}
@@ -46,31 +53,44 @@ func (a *attempt) store(ctx context.Context, items []item) {
 		half := len(items) / 2
 		a.store(ctx, items[:half])
 		a.store(ctx, items[half:])
+	case unclear(err):
+		a.conclude(items[0], result, err)
 	default:
-		a.lastAttempt(ctx, items[0], err)
+		result, err = a.putOne(ctx, items[0], err)
+		a.conclude(items[0], result, err)
 	}
 }
 
-// lastAttempt stores a mail that was refused with empty derived columns: its raw bytes and its envelope are what
-// matters.
-func (a *attempt) lastAttempt(ctx context.Context, it item, refusal error) {
+// putOne stores a mail that was refused with empty derived columns: its raw bytes and its envelope are what matters.
+func (a *attempt) putOne(ctx context.Context, it item, refusal error) (mailstore.Result, error) {
 	if hopeless(refusal) {
-		a.settle(it.index, refusal)
-		return
+		return mailstore.Result{}, refusal
 	}
 	a.logger.Warn("the database refused a mail; storing it without its derived columns",
 		"id", it.mail.ID.String(), "error", refusal)
-	result, err := a.handler.store.PutOne(ctx, it.mail)
-	if err != nil {
+	return a.handler.store.PutOne(ctx, it.mail)
+}
+
+// conclude takes the outcome of an attempt at one mail alone: a verdict, or a suspicion.
+func (a *attempt) conclude(it item, result mailstore.Result, err error) {
+	switch {
+	case err == nil:
+		a.done([]item{it}, result)
+	case unclear(err):
+		a.suspects = append(a.suspects, suspect{it, err})
+	default:
 		a.settle(it.index, err)
-		return
 	}
-	a.done([]item{it}, result)
 }
 
 // hopeless says whether the mail itself is at fault, so that no other attempt can end better.
 func hopeless(err error) bool {
 	return errors.Is(err, errBadEnvelope) || errors.Is(err, stream.ErrDamaged) || errors.Is(err, mailstore.ErrMismatch)
+}
+
+// refusal says whether an error is about one of the mails, as far as is known.
+func refusal(err error) bool {
+	return hopeless(err) || mailstore.Classify(err) == mailstore.Data || unclear(err)
 }
 
 // settle turns an error about one mail into its verdict. What is not known to be the mail's fault is tried again, for

@@ -14,6 +14,7 @@ import (
 type writer interface {
 	PutBatch(ctx context.Context, mails []mailstore.Mail) (mailstore.Result, error)
 	PutOne(ctx context.Context, mail mailstore.Mail) (mailstore.Result, error)
+	Probe(ctx context.Context) error
 }
 
 // handler stores batches of the log. It serves the live worker and replays.
@@ -27,7 +28,7 @@ type handler struct {
 }
 
 // Handle returns one verdict per message: done after the commit, retry when the database is away, dead when the
-// database refuses this very mail.
+// database refuses this very mail. What it takes to say so is in attempt.go.
 func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []stream.Verdict {
 	b := &attempt{handler: h, verdicts: make([]stream.Verdict, len(batch))}
 	var small []item
@@ -44,6 +45,7 @@ func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []stream.
 		}
 	}
 	b.store(ctx, small)
+	b.judge(ctx)
 	if h.stored != nil && len(b.visible) > 0 {
 		h.stored(batch[0].Shard, b.visible)
 	}

@@ -29,6 +29,7 @@ type pipeline struct {
 	t         *testing.T
 	conn      *nats.Conn
 	publisher *stream.Publisher
+	service   *Service
 	store     *faultyStore
 	metrics   *prometheus.Registry
 }
@@ -68,7 +69,20 @@ func (f *faultyStore) PutOne(ctx context.Context, mail mailstore.Mail) (mailstor
 	return f.Store.PutOne(ctx, mail)
 }
 
+// start runs a storer with a SQLite store.
 func start(t *testing.T) *pipeline {
+	t.Helper()
+	p := newPipeline(t, openSQLite)
+	p.run(p.service.Run)
+	return p
+}
+
+func openSQLite(t *testing.T, logger *slog.Logger, metrics *prometheus.Registry) (mailstore.Store, error) {
+	return sqlite.Open(sqlite.Config{Path: filepath.Join(t.TempDir(), "sluice.db"), Codec: mailstore.CodecZstd}, logger, metrics)
+}
+
+// newPipeline makes a log that takes mail, and a storer that does not run yet.
+func newPipeline(t *testing.T, open func(*testing.T, *slog.Logger, *prometheus.Registry) (mailstore.Store, error)) *pipeline {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	server, err := natsd.Start(natsd.Options{Dir: t.TempDir(), MaxStore: 1 << 40})
@@ -82,22 +96,25 @@ func start(t *testing.T) *pipeline {
 	}
 	t.Cleanup(conn.Close)
 	p := &pipeline{t: t, conn: conn, metrics: prometheus.NewRegistry()}
-	real, err := sqlite.Open(sqlite.Config{Path: filepath.Join(t.TempDir(), "sluice.db"), Codec: mailstore.CodecZstd}, logger, p.metrics)
+	real, err := open(t, logger, p.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { real.Close() })
 	p.store = &faultyStore{Store: real}
-	s, err := New(Config{BatchRows: 64, BatchBytes: 8 << 20, Shape: stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 256 << 20, Keep: time.Hour}}, Deps{
+	shape := stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 256 << 20, Keep: time.Hour}
+	deps := Deps{
 		Conn: conn, Store: p.store, Workers: 2,
 		Durability: func(context.Context) (stream.Durability, error) { return stream.SyncedSingle, nil },
 		Logger:     logger, Metrics: p.metrics, Health: obs.NewHealth(),
-	})
-	if err != nil {
+	}
+	if err := Prepare(t.Context(), shape, deps); err != nil {
+		t.Fatal(err)
+	}
+	if p.service, err = New(Config{BatchRows: 64, BatchBytes: 8 << 20, Shape: shape}, deps); err != nil {
 		t.Fatal(err)
 	}
 	p.publisher = stream.NewPublisher(conn, stream.PublisherConfig{}, logger, prometheus.NewRegistry())
-	p.run(s.Run)
 	p.run(p.publisher.Run)
 	return p
 }
