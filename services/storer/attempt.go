@@ -12,17 +12,27 @@ import (
 
 // item is one mail of a batch with its place in it.
 type item struct {
-	index   int
-	mail    mailstore.Mail
-	message *stream.Message
+	index int
+	mail  mailstore.Mail
 }
 
 // attempt is one call of Handle.
 type attempt struct {
 	*handler
+	batch    []*stream.Message
 	verdicts []stream.Verdict
-	visible  []stream.StoredMail
+	visible  []stream.StoredMail // committed, not announced yet
 	suspects []suspect
+}
+
+// convert makes an item of a message, or none: then the message has its verdict.
+func (a *attempt) convert(ctx context.Context, index int) []item {
+	mail, err := convert(ctx, a.batch[index])
+	if err != nil {
+		a.settle(index, err)
+		return nil
+	}
+	return []item{{index, mail}}
 }
 
 // store writes items in one transaction. When the database refuses one of them, it halves until that one is alone:
@@ -116,4 +126,12 @@ func (a *attempt) done(items []item, result mailstore.Result) {
 			a.delay.Observe(max(0, time.Since(it.mail.Received).Seconds()))
 		}
 	}
+}
+
+// announce tells of what has become visible in the database.
+func (a *attempt) announce() {
+	if a.stored != nil && len(a.visible) > 0 {
+		a.stored(a.batch[0].Shard, a.visible)
+	}
+	a.visible = nil
 }

@@ -28,26 +28,28 @@ type handler struct {
 }
 
 // Handle returns one verdict per message: done after the commit, retry when the database is away, dead when the
-// database refuses this very mail. What it takes to say so is in attempt.go.
+// database refuses this very mail. What it takes to say so is in attempt.go and suspect.go.
+//
+// Small mail comes first, in one transaction, and is announced before anything is read of a large one, each of which is
+// a transaction of its own.
 func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []stream.Verdict {
-	b := &attempt{handler: h, verdicts: make([]stream.Verdict, len(batch))}
+	a := &attempt{handler: h, batch: batch, verdicts: make([]stream.Verdict, len(batch))}
 	var small []item
+	var others []int
 	for i, m := range batch {
-		mail, err := convert(ctx, m)
-		switch {
-		case err != nil:
-			b.settle(i, err)
-		case mail.Open != nil || m.Alone:
-			// A large mail is a transaction of its own, so that small mail does not wait in it.
-			b.store(ctx, []item{{i, mail, m}})
-		default:
-			small = append(small, item{i, mail, m})
+		if m.Envelope.GetParts() > 0 || m.Alone {
+			others = append(others, i)
+			continue
 		}
+		small = append(small, a.convert(ctx, i)...)
 	}
-	b.store(ctx, small)
-	b.judge(ctx)
-	if h.stored != nil && len(b.visible) > 0 {
-		h.stored(batch[0].Shard, b.visible)
+	a.store(ctx, small)
+	a.announce()
+	for _, i := range others {
+		a.store(ctx, a.convert(ctx, i))
+		a.announce()
 	}
-	return b.verdicts
+	a.judge(ctx)
+	a.announce()
+	return a.verdicts
 }

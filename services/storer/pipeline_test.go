@@ -135,7 +135,11 @@ func (p *pipeline) run(service func(context.Context) error) {
 // publish writes a mail to the log as an ingress does.
 func (p *pipeline) publish(sender string, mailboxes ...string) ulid.ULID {
 	p.t.Helper()
-	raw := []byte("Subject: from " + sender + "\r\n\r\nbody\r\n")
+	return p.publishRaw([]byte("Subject: from "+sender+"\r\n\r\nbody\r\n"), sender, mailboxes...)
+}
+
+func (p *pipeline) publishRaw(raw []byte, sender string, mailboxes ...string) ulid.ULID {
+	p.t.Helper()
 	id := ulid.Make()
 	sum := sha256.Sum256(raw)
 	env := &mailv1.Envelope{Id: id[:], ReceivedAt: int64(id.Time()), MailFrom: sender, Size: uint64(len(raw)), Sha256: sum[:]}
