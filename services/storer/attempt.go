@@ -76,7 +76,7 @@ func (a *attempt) putOne(ctx context.Context, it item, refusal error) (mailstore
 	if hopeless(refusal) {
 		return mailstore.Result{}, refusal
 	}
-	a.logger.Warn("the database refused a mail; storing it without its derived columns",
+	a.logger.Warn("the database refused a mail; trying without its derived columns",
 		"id", it.mail.ID.String(), "error", refusal)
 	return a.handler.store.PutOne(ctx, it.mail)
 }
