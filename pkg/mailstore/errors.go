@@ -6,9 +6,10 @@ import "errors"
 type Class int
 
 const (
-	// Unknown: an error without a class may be about one mail or about the state of the world. Only what happens to other
-	// mail can tell. While a Probe fails, too, it is a state: treat it as Pause. When the Probe passes, bisect as with
-	// Data; but a mail is at fault only when it fails alone again and again, between Probes that pass.
+	// Unknown: no class is known for the error, so it may be about one mail or about the state of the server, and only
+	// what happens to other mail can tell. While a Probe fails as well, it is a state: treat it as Pause. When the Probe
+	// passes, bisect as with Data; but a mail is at fault only when it fails alone several times, over seconds, and a
+	// Probe passes before and after each.
 	Unknown Class = iota
 	// Retry: a conflict with another transaction. The same batch again, after a short random wait.
 	Retry

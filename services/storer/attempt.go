@@ -36,8 +36,8 @@ func (a *attempt) convert(ctx context.Context, index int) []item {
 }
 
 // store writes items in one transaction. When the database refuses one of them, it halves until that one is alone:
-// the rest is stored, whatever the one is. An error without a class is such a refusal only if the database takes other
-// mail; see judge.
+// the rest is stored, whatever the one is. An error of no known class counts as a refusal only if the database takes a
+// probe; what then fails alone is for judge.
 func (a *attempt) store(ctx context.Context, items []item) {
 	if len(items) == 0 {
 		return
@@ -128,7 +128,7 @@ func (a *attempt) done(items []item, result mailstore.Result) {
 	}
 }
 
-// announce tells of what has become visible in the database.
+// announce tells readers what has become visible in the database.
 func (a *attempt) announce() {
 	if a.stored != nil && len(a.visible) > 0 {
 		a.stored(a.batch[0].Shard, a.visible)

@@ -186,7 +186,7 @@ func (p *pipeline) within(what string, ok func() bool) {
 	}
 }
 
-// Ancestor: one row the database refuses must not lose the rest of the batch. Issue 7, show 5, first half.
+// Ancestor: one row the database refuses must not lose the rest of the batch.
 func TestOneRefusedMailIsADeadLetterAndItsMatesAreStored(t *testing.T) {
 	p := start(t)
 	p.store.refuse.Store(true)
@@ -222,7 +222,7 @@ func TestOneRefusedMailIsADeadLetterAndItsMatesAreStored(t *testing.T) {
 	}
 }
 
-// Issue 7, show 5, second half: a mail that crashes the storer whatever it tries.
+// A mail that crashes the storer in every attempt ends as a dead letter, and its mates are stored.
 func TestMailThatCrashesTheStorerIsADeadLetter(t *testing.T) {
 	p := start(t)
 	p.store.crash.Store(true)

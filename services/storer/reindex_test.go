@@ -31,7 +31,8 @@ func (s *reindexStore) Reindex(_ context.Context, mails []mailstore.Mail) (int, 
 
 func (s *reindexStore) Probe(context.Context) error { return nil }
 
-// A mail whose columns the database refuses keeps those it has. It is stored: neither it nor its mates are dead letters.
+// A mail whose columns the database refuses keeps those it has. It is stored, so neither it nor its mates become dead
+// letters.
 func TestReindexPassesOverARefusedMail(t *testing.T) {
 	for name, refusal := range map[string]error{
 		"known":   &mailstore.Error{Class: mailstore.Data, Err: errors.New("data too long")},

@@ -94,7 +94,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	return &Service{cfg: cfg, deps: deps, worker: worker, janitor: janitor, auditor: auditor}, nil
 }
 
-// Run ensures the log and the database, then stores until ctx ends: then it finishes the batch in hand and returns.
+// Run ensures the log and the database, and then stores mail until ctx ends. Before it returns it finishes the batch in
+// hand.
 func (s *Service) Run(ctx context.Context) error {
 	if err := Prepare(ctx, s.cfg.Shape, s.deps); err != nil {
 		return ignoreCanceled(ctx, err)
@@ -129,7 +130,7 @@ const maintainEvery = time.Hour
 func (s *Service) maintain(ctx context.Context) error {
 	for {
 		if err := s.deps.Store.Maintain(ctx); err != nil && ctx.Err() == nil {
-			s.deps.Logger.Error("looking after the database's partitions; it is tried again in an hour", "error", err)
+			s.deps.Logger.Error("looking after the database's partitions; trying again in an hour", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -139,7 +140,7 @@ func (s *Service) maintain(ctx context.Context) error {
 	}
 }
 
-// ignoreCanceled: to stop because one was told to is no error.
+// ignoreCanceled makes nothing of an error that only says that ctx has ended: the storer was told to stop.
 func ignoreCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// suspect is a mail that failed alone with an error nobody has a class for, while the database took a probe.
+// suspect is a mail that failed alone with an error of no known class, although the database took a probe.
 type suspect struct {
 	item
 	err error
@@ -20,20 +20,20 @@ const (
 	trialPause = 2 * time.Second // before the second trial; twice that before the third
 )
 
-// unclear says of an error that it may be about one mail or about the state of the world: nobody has a class for it.
+// unclear says that an error may be about one mail or about the state of the server: no class is known for it.
 func unclear(err error) bool {
 	return err != nil && !hopeless(err) && mailstore.Classify(err) == mailstore.Unknown
 }
 
-// hitsAll is an unclear error that turned out to be a state of the world: a probe fails as well, and state says how.
+// hitsAll is an unclear error that turned out to be the state of the server: a probe fails as well, with state.
 func hitsAll(err, state error) error {
 	return &mailstore.Error{Class: mailstore.Pause, Op: "storing mail, and a probe as well", Err: fmt.Errorf("%w; %w", err, state)}
 }
 
 // judge decides about the suspects. A mail is at fault, and a dead letter, only if it fails in every trial, whole and
-// with empty derived columns, while the database takes a probe before each trial and after the last. A state of the
-// world fails the probes, and one that comes and goes lets the mail pass in between: neither buries any mail. All
-// suspects of a batch go through the trials together, so that these take seconds, whatever their number.
+// with empty derived columns, while the database takes a probe before each trial and after the last. A state
+// of the server fails the probes, and one that comes and goes lets the mail pass in between: neither buries any mail.
+// All suspects of a batch go through the trials together, so that many take no longer than one.
 func (a *attempt) judge(ctx context.Context) {
 	for n := range trials {
 		if len(a.suspects) == 0 || !pause(ctx, time.Duration(n)*trialPause) || !a.probePasses(ctx) {
@@ -64,7 +64,8 @@ func (a *attempt) try(ctx context.Context, it item) {
 	a.conclude(it, result, err)
 }
 
-// probePasses says whether the database takes mail now. When it does not, that is what the suspects failed for.
+// probePasses says whether the database takes mail now. When it does not, the suspects are not to blame, and their errors
+// say so.
 func (a *attempt) probePasses(ctx context.Context) bool {
 	state := a.handler.store.Probe(ctx)
 	if state == nil {

@@ -19,7 +19,7 @@ import (
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
-// fakeStore is a database whose every call takes a while and asks fails whether it fails, and how.
+// fakeStore is a database. Each call takes a while, and then asks fails how it ends.
 type fakeStore struct {
 	fails  func(mail mailstore.Mail) error // for a probe: of the sender "probe"
 	calls  int
@@ -88,7 +88,7 @@ func handle(ctx context.Context, f *fakeStore, senders ...string) (o outcome) {
 	return o
 }
 
-var errNew = errors.New("Error 31999: nobody has a class for this") // as classes go, mailstore.Unknown
+var errNew = errors.New("Error 31999: no class is known for this") // its class is mailstore.Unknown
 
 // senders is the senders of a batch of n good mails and one whose sender is "bad".
 func senders(n int) []string {
@@ -147,7 +147,7 @@ func TestUnclearErrorOfDerivedColumnsStoresWithoutThem(t *testing.T) {
 	})
 }
 
-// A state of the world buries nothing, however its error looks, whenever it begins and whether or not it stays.
+// A state of the server buries nothing, whenever it begins, and whether it stays or comes and goes.
 func TestUnclearStateOfTheWorldBuriesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeStore{fails: func(mailstore.Mail) error { return errNew }}

@@ -26,7 +26,7 @@ IF NEW.sender = 'refused@b.example' OR (NEW.sender = 'subject@b.example' AND NEW
 	SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 31999, MESSAGE_TEXT = 'refused by a trigger';
 END IF`
 
-// An error number that nobody knows is found out to be about one mail: its mates are stored meanwhile.
+// The mails that raise an error number nobody knows are found, and the others of their batch are stored.
 func TestUnknownErrorNumberIsBisectedToTheOneMail(t *testing.T) {
 	var dsn string
 	p := newPipeline(t, func(t *testing.T, logger *slog.Logger, metrics *prometheus.Registry) (mailstore.Store, error) {

@@ -159,7 +159,7 @@ func killWaiting(t *testing.T, db *sql.DB, holder int64) {
 func TestReadOnlyServerPauses(t *testing.T) {
 	server, dsn := mysqltest.Start(t)
 	s := open(t, store.Config{DSN: dsn})
-	// Without the right to write all the same, which the user of the tests has.
+	// Without the right to write to a read-only server, which the user of the tests has.
 	exec(t, dsn, "CREATE USER plain@'%' IDENTIFIED BY 'plain'")
 	exec(t, dsn, "GRANT ALL ON test.* TO plain@'%'")
 	plain := open(t, store.Config{DSN: change(t, dsn, func(c *mysql.Config) { c.User, c.Passwd = "plain", "plain" })})

@@ -11,7 +11,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-// Inbox is mailstore.Reader's. Every partition that a query touches costs, so it asks for the newest three days first.
+// Inbox implements mailstore.Reader. Every partition that a query touches costs, so it asks for the newest three days first.
 func (s *Store) Inbox(ctx context.Context, mailbox string, before ulid.ULID, limit int) ([]mailstore.Entry, error) {
 	start := time.Now()
 	older := "id<?"
@@ -43,7 +43,7 @@ func (s *Store) entries(ctx context.Context, where string, args ...any) ([]mails
 
 func today(now time.Time) uint32 { return uint32(now.UnixMilli() / 86_400_000) }
 
-// IDs is mailstore.Auditor's. It goes day by day, in pages, so that no result is open while fn is at work.
+// IDs implements mailstore.Auditor. It goes day by day, in pages, so that no result is open while fn is at work.
 func (s *Store) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error {
 	for next := from; ; {
 		day, found, err := s.dayFrom(ctx, mailstore.Day(next), mailstore.Day(to))
@@ -73,7 +73,7 @@ func (s *Store) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.R
 	}
 }
 
-// dayFrom is the first day from here on that has any mail.
+// dayFrom is the first day in a range that has any mail.
 func (s *Store) dayFrom(ctx context.Context, from, to uint32) (uint32, bool, error) {
 	var day sql.Null[uint32]
 	err := s.read.QueryRowContext(ctx, "SELECT MIN(day) FROM mail_raw WHERE day BETWEEN ? AND ?", from, to).Scan(&day)
@@ -85,7 +85,7 @@ func (s *Store) idsPage(ctx context.Context, day uint32, from, to ulid.ULID) ([]
 		day, from[:], to[:], rows.PageSize))
 }
 
-// after is the next id there can be.
+// after is the smallest id that is larger.
 func after(id ulid.ULID) ulid.ULID {
 	for i := len(id) - 1; i >= 0; i-- {
 		if id[i]++; id[i] != 0 {

@@ -28,7 +28,7 @@ type Config struct {
 // common is PutBatch, PutOne, Reindex, Mail, Raw and Count: the same in every SQL database, but for what dialect gives it.
 type common = sqlstore.Store
 
-// Store is a mailstore.Store.
+// Store implements mailstore.Store.
 type Store struct {
 	*common
 	write     *sql.DB          // binary protocol: bodies are sent as they are, half the CPU of escaping them into the SQL
@@ -88,7 +88,7 @@ type quiet struct{}
 
 func (quiet) Print(...any) {}
 
-// Ping is mailstore.Store's.
+// Ping implements mailstore.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.ping(ctx); err != nil {
 		return classify("checking MySQL", err)
@@ -118,7 +118,7 @@ func errReadOnly(op string) error {
 	return &mailstore.Error{Class: mailstore.Pause, Op: op, Err: errors.New("the server is read-only"), Hint: readOnlyHint}
 }
 
-// Close is mailstore.Store's.
+// Close implements mailstore.Store.
 func (s *Store) Close() error {
 	s.packer.Close()
 	return errors.Join(s.write.Close(), s.read.Close())

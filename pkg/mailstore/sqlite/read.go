@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-// Inbox is mailstore.Reader's.
+// Inbox implements mailstore.Reader.
 func (s *Store) Inbox(ctx context.Context, mailbox string, before ulid.ULID, limit int) ([]mailstore.Entry, error) {
 	start := time.Now()
 	mbox := mailstore.Mbox(mailbox)
@@ -22,7 +22,7 @@ func (s *Store) Inbox(ctx context.Context, mailbox string, before ulid.ULID, lim
 	return entries, s.meter.Done("inbox", start, err)
 }
 
-// IDs is mailstore.Auditor's. It goes in pages, so that no result is open while fn is at work: an open one would keep
+// IDs implements mailstore.Auditor. It goes in pages, so that no result is open while fn is at work: an open one would keep
 // the write-ahead log from being emptied.
 func (s *Store) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error {
 	condition := "id >= ?" // after the first page: >

@@ -38,7 +38,7 @@ const (
 // common is PutBatch, PutOne, Reindex, Mail, Raw and Count: the same in every SQL database, but for what dialect gives it.
 type common = sqlstore.Store
 
-// Store is a mailstore.Store.
+// Store implements mailstore.Store.
 type Store struct {
 	*common
 	write     *sql.DB // one connection: SQLite has one writer at a time, and here they queue without polling
@@ -77,8 +77,8 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 		_, s.write = s.write.Close(), nil
 		return s, nil
 	}
-	// Processes that turn a new file to WAL at once are told that it is locked, whatever the busy_timeout: each would
-	// wait for the other.
+	// Processes that turn a new file to WAL at the same time are told at once that it is locked: if they waited, as
+	// busy_timeout says, each would wait for the other.
 	err = rows.Again(context.Background(), func() error { return classify("opening "+cfg.Path, s.write.Ping()) })
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -99,7 +99,7 @@ func ensureFile(cfg Config) error {
 	return f.Close()
 }
 
-// Ping is mailstore.Store's.
+// Ping implements mailstore.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	var version int64
 	if err := s.read.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM "+schemaTable+" WHERE is_applied").Scan(&version); err != nil {
@@ -108,7 +108,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	return rows.Outdated("checking SQLite", version, migrations)
 }
 
-// Close is mailstore.Store's.
+// Close implements mailstore.Store.
 func (s *Store) Close() error {
 	s.packer.Close()
 	err := s.read.Close()

@@ -146,7 +146,7 @@ func EntryOf(m *mailstore.Mail) mailstore.Entry {
 	}
 }
 
-// received is t in milliseconds, or the time in the id where t is none that a DATETIME can hold.
+// received is t in milliseconds, or the time in the id when a DATETIME cannot hold t.
 func received(t time.Time, id ulid.ULID) time.Time {
 	if year := t.UTC().Year(); year < 1970 || year > 9999 {
 		t = id.Timestamp()
@@ -164,7 +164,7 @@ func Addr(b []byte) netip.Addr {
 }
 
 // Oldest is the first day that a retention keeps, 0 when it keeps all. Retention rounds up to days: a day is dropped
-// when all of it is too old.
+// when every mail of it is too old.
 func Oldest(retention time.Duration, now time.Time) uint32 {
 	if retention <= 0 {
 		return 0

@@ -14,8 +14,8 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-// Probe implements mailstore.Writer. The rows go before the commit, but there is a commit, with something to write:
-// disks and replication may refuse only there.
+// Probe implements mailstore.Writer. It deletes the rows in the transaction that inserts them, and still has something
+// to commit: a full disk or the replication may refuse only there.
 func (s *Store) Probe(ctx context.Context) error {
 	start := time.Now()
 	batch, err := rows.Prepare([]mailstore.Mail{probe()}, 0, s.dialect.Packer)
@@ -25,7 +25,7 @@ func (s *Store) Probe(ctx context.Context) error {
 	return s.dialect.Meter.Done("probe", start, err)
 }
 
-// probe is a mail as any: of today, with something in every column.
+// probe is an ordinary mail: of today, with something in every column.
 func probe() mailstore.Mail {
 	const mailbox = "probe@sluice.invalid" // RFC 2606 section 2: nobody's
 	raw := bytes.Repeat([]byte("A mail that shows whether mail can be stored, and is taken away at once.\r\n"), 100)
