@@ -88,7 +88,7 @@ func handle(ctx context.Context, f *fakeStore, senders ...string) (o outcome) {
 	return o
 }
 
-var errNew = errors.New("Error 31999: no class is known for this") // its class is mailstore.Unknown
+var errNew = errors.New("number 31999, for which no class is known") // its class is mailstore.Unknown
 
 // senders is the senders of a batch of n good mails and one whose sender is "bad".
 func senders(n int) []string {
