@@ -7,7 +7,7 @@ import (
 
 const (
 	tolerance = 5               // failures in a row until a server is left alone
-	openFor   = 1 * time.Second // and for how long, until one operation tries it again
+	openFor   = 1 * time.Second // how long it is left alone, until one operation tries it again
 )
 
 // breaker keeps a dead server from costing every operation its timeout.
@@ -33,7 +33,7 @@ func (b *breaker) allow() bool {
 	return true
 }
 
-// done takes the outcome of an operation.
+// done records the outcome of an operation.
 func (b *breaker) done(ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -24,7 +24,7 @@ type Config struct {
 type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 
 // Cache is a client of the servers. It is safe for concurrent use. Its methods never return errors of the cache: what
-// cannot be read is a miss, what cannot be written is not cached. Metrics tell.
+// cannot be read is a miss, and what cannot be written is not cached. Metrics count both.
 type Cache struct {
 	client  *memcache.Client
 	servers servers
@@ -37,7 +37,7 @@ type Cache struct {
 
 const (
 	idleConns = 64 // per server: as many as there may be goroutines at it, or connections are made over and over
-	// longestTTL is Memcached's: a larger number means a point in time, long gone.
+	// longestTTL is Memcached's: it takes a larger number for a Unix time, which is long past.
 	longestTTL = 30 * 24 * time.Hour
 )
 
@@ -101,7 +101,7 @@ func (c *Cache) Ping() error { return c.client.Ping() }
 func (c *Cache) Close() {
 	c.stop()
 	<-c.stopped
-	_ = c.client.Close() // of a connection nobody waits for
+	_ = c.client.Close() // an error would be about an idle connection
 }
 
 // errOpen means that the server is left alone for now.

@@ -40,8 +40,8 @@ func NewItem(envelope []byte, derived mailstore.Derived, raw []byte, p *mailstor
 	return item
 }
 
-// Raw unpacks the bytes of the mail. False when they are not here, or are not what the envelope says: a cache is not
-// believed.
+// Raw unpacks the bytes of the mail. False when they are not here, or do not have the SHA-256 of the
+// envelope: what comes from a cache is verified.
 func (i Item) Raw(p *mailstore.Packer) ([]byte, bool) {
 	if !i.HasBody {
 		return nil, false

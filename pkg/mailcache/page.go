@@ -15,7 +15,7 @@ import (
 const (
 	// placeholder in the flags of an item: somebody is asking the database for this page.
 	placeholder = 1
-	// placeholderTTL is when others may try, should that somebody have died.
+	// placeholderTTL is after which time others may try: whoever asked may have died.
 	placeholderTTL = 5 * time.Second
 )
 
@@ -38,11 +38,12 @@ func (c *Cache) Page(ctx context.Context, mailbox string, load func(context.Cont
 		return entries, err
 	}
 	ours.Value, ours.Flags, ours.Expiration = encodePage(entries[:min(len(entries), PageEntries)]), 0, seconds(PageTTL)
-	_ = c.do("fill_page", key, func(string) error { return c.client.CompareAndSwap(ours) }) // else somebody else's is newer
+	// It fails when the placeholder was deleted or replaced meanwhile: then our page is too old to be cached.
+	_ = c.do("fill_page", key, func(string) error { return c.client.CompareAndSwap(ours) })
 	return entries, nil
 }
 
-// findPage returns the page; or else our placeholder, to be replaced; or neither, when somebody else is at it.
+// findPage returns the page; or our placeholder, to be replaced; or neither, when somebody else is filling the page.
 func (c *Cache) findPage(key string) ([]mailstore.Entry, *memcache.Item) {
 	found, err := c.get("get_page", key)
 	if err == nil {

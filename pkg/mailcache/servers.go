@@ -17,7 +17,7 @@ type server struct {
 	breaker breaker
 }
 
-// Network is net.Addr's.
+// Network implements net.Addr.
 func (s *server) Network() string {
 	if strings.Contains(s.name, "/") {
 		return "unix"
@@ -25,7 +25,7 @@ func (s *server) Network() string {
 	return "tcp"
 }
 
-// String is net.Addr's.
+// String implements net.Addr.
 func (s *server) String() string { return s.name }
 
 // servers picks the server of a key by rendezvous hashing: when a server is added or removed, only the keys that move
@@ -67,7 +67,7 @@ func mix(x uint64) uint64 {
 	return x ^ x>>31
 }
 
-// PickServer is memcache.ServerSelector's.
+// PickServer implements memcache.ServerSelector.
 func (l servers) PickServer(key string) (net.Addr, error) {
 	if s := l.pick(key); s != nil {
 		return s, nil
@@ -75,7 +75,7 @@ func (l servers) PickServer(key string) (net.Addr, error) {
 	return nil, memcache.ErrNoServers
 }
 
-// Each is memcache.ServerSelector's.
+// Each implements memcache.ServerSelector.
 func (l servers) Each(fn func(net.Addr) error) error {
 	for _, s := range l {
 		if err := fn(s); err != nil {

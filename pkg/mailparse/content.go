@@ -124,8 +124,8 @@ func (p *Part) Charset() string {
 	return strings.ToLower(string(label))
 }
 
-// IsAttachment says whether a mailbox should show the part as an attachment: it is one by its own
-// statement, or it is neither text, nor structure, nor a picture inside a page, nor a signature.
+// IsAttachment says whether a mailbox should show the part as an attachment: it says so itself, or it is
+// none of text, structure, a picture inside a page, and a signature.
 func (p *Part) IsAttachment() bool {
 	parent := ""
 	if p.Parent >= 0 {

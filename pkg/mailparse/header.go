@@ -2,7 +2,7 @@ package mailparse
 
 import "bytes"
 
-// readHeader finds where the header of part i ends and reads the fields that say how to go on. When a
+// readHeader finds where the header of part i ends and reads the fields that say how to read its body. When a
 // boundary line cuts the header short, that delimiter is returned.
 func (ix *indexer) readHeader(i int) (d delimiter, found bool) {
 	raw, p := ix.msg.Raw, &ix.msg.Parts[i]

@@ -101,7 +101,7 @@ func (ix *indexer) run() {
 		}
 	}
 	if ix.msg.Flags.Has(Truncated) || ix.msg.Flags.Has(TooManyParts) {
-		ix.forgetBoundaries() // not reached is not missing
+		ix.forgetBoundaries() // they may stand in the part that was not given
 	}
 	ix.closeTo(0, len(ix.msg.Raw))
 }

@@ -6,7 +6,10 @@ import "errors"
 type Class int
 
 const (
-	// Unknown errors are treated as Retry first, then the batch is bisected, then the storer pauses. Never dropped.
+	// Unknown: no class is known for the error, so it may be about one mail or about the state of the server, and only
+	// what happens to other mail can tell. While a Probe fails as well, it is a state: treat it as Pause. When the Probe
+	// passes, bisect as with Data; but a mail is at fault only when it fails alone several times, over seconds, and a
+	// Probe passes before and after each.
 	Unknown Class = iota
 	// Retry: a conflict with another transaction. The same batch again, after a short random wait.
 	Retry

@@ -27,6 +27,9 @@ type Writer interface {
 	PutBatch(ctx context.Context, mails []Mail) (Result, error)
 	// PutOne stores one mail with empty derived columns: the last attempt before a mail becomes a dead letter.
 	PutOne(ctx context.Context, mail Mail) (Result, error)
+	// Probe stores a made-up mail as PutBatch does, the commit included, and removes it in the same transaction, so that
+	// nobody ever sees it. nil means that the database takes mail now.
+	Probe(ctx context.Context) error
 	// Reindex rewrites the derived columns of mails that are stored, and says how many rows changed. It inserts nothing.
 	Reindex(ctx context.Context, mails []Mail) (int, error)
 }

@@ -45,7 +45,7 @@ func lookupProfile() *idna.Profile {
 	return idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
 }
 
-// hasALabel: such a label may be written in upper case or be no punycode at all; both is for the profile to find out.
+// hasALabel: such a label may be written in upper case or be no punycode at all; the profile finds out which.
 func hasALabel(domain string) bool {
 	return strings.Contains(strings.ToLower(domain), "xn--")
 }

@@ -28,7 +28,7 @@ func key(kind, text string) string {
 	return kind + "." + base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-// parseKey is the reverse of key. Keys of another kind or making are not ours to judge: ok is false.
+// parseKey is the reverse of key. ok is false for a key that was not made by it.
 func parseKey(k string) (kind, text string, ok bool) {
 	kind, encoded, found := strings.Cut(k, ".")
 	raw, err := base64.RawURLEncoding.DecodeString(encoded)

@@ -46,7 +46,7 @@ func New(deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}
-	// Not the cache: without it there is nothing to do but to skip, and that needs no one's attention here.
+	// The cache is not part of the health: without it mail is skipped and counted, and restarting this process would not help.
 	deps.Health.Register("worker", worker.Health)
 	return &Service{deps: deps, worker: worker}, nil
 }

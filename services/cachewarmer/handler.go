@@ -25,7 +25,7 @@ type handler struct {
 	packer *mailstore.Packer
 	warmed *prometheus.CounterVec
 	delay  prometheus.Histogram
-	// They count the same as warmed, for the summary of a replay.
+	// The same counts as in warmed, for the summary of a replay.
 	cached, summaries, skipped atomic.Int64
 }
 
@@ -52,7 +52,7 @@ func newHandler(cache *mailcache.Cache, reg prometheus.Registerer) (*handler, er
 	return h, nil
 }
 
-// Handle caches every mail of the batch, or does not: nothing waits for a cache, so every verdict is done.
+// Handle tries to cache every mail of the batch. Nothing waits for a cache, so every verdict is done.
 func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []consume.Verdict {
 	verdicts := make([]consume.Verdict, len(batch))
 	slots := make(chan struct{}, setters)
@@ -70,7 +70,7 @@ func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []consume
 	return verdicts
 }
 
-// item prepares in the caller's goroutine what may panic on a hostile mail, so that the worker catches it.
+// item parses and packs in the goroutine of Handle: if a hostile mail makes it panic, the worker catches that.
 func (h *handler) item(m *stream.Message) mailcache.Item {
 	item := mailcache.Item{Envelope: m.EnvelopeBytes}
 	if m.Raw == nil {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
-	"github.com/sluice-mail/sluice/services/internal/audit"
 	"github.com/sluice-mail/sluice/services/internal/load"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )

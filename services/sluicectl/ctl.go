@@ -20,7 +20,7 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
-// connectWait is how long a command waits for the log: somebody sits in front of it.
+// connectWait is how long a command waits for the log. It is short, because somebody is waiting for the answer.
 const connectWait = 10 * time.Second
 
 // config is what the commands need to find log, database and cache.
@@ -37,7 +37,7 @@ type config struct {
 // ctl holds what all commands share.
 type ctl struct{ cfg config }
 
-// connect returns a connection to the log that is there.
+// connect connects to the log, and waits until that has succeeded.
 func (c *ctl) connect(ctx context.Context, e *process.Env) (*nats.Conn, error) {
 	conn, err := logconn.Connect(c.cfg.Log, "sluicectl", e.Logger)
 	if err != nil {
@@ -136,7 +136,7 @@ func moment(value string) (time.Time, error) {
 	return t, nil
 }
 
-// size in the unit that makes it short.
+// size writes a number of bytes in the largest unit that leaves 1 or more.
 func size(n int64) string {
 	for _, unit := range []struct {
 		name string

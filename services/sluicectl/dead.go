@@ -12,7 +12,7 @@ import (
 
 const deadUsage = `ls                lists the dead letters
 show ID           prints one: why, since when, envelope; --raw: the mail
-retry ID|--all    gives the mail to the storer again; the dead letter goes when the storer has settled it
+retry ID|--all    gives the mail to the storer again; the dead letter is removed once the storer has settled it
 drop ID           removes a dead letter for good`
 
 func (c *ctl) deadLetters(ctx context.Context, e *process.Env) error {
@@ -109,7 +109,7 @@ func showDead(ctx context.Context, f *flags, letters *dead.Letters, key string, 
 		return fmt.Errorf("dead letter %s: %w", key, err)
 	}
 	if raw && d.Message.Envelope == nil {
-		// Nonsense in place of an envelope is why it is dead: there is nothing to hold the bytes against.
+		// It is dead because its envelope cannot be read, so there is no SHA-256 to verify the bytes with.
 		_, err := f.out.Write(d.Message.Raw)
 		return err
 	}

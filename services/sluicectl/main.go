@@ -12,7 +12,7 @@ func main() {
 		Name:    "sluicectl",
 		Summary: "looks at a running Sluice and operates it",
 		Config:  []any{&c.cfg},
-		// Somebody reads the answer: only what is wrong belongs beside it.
+		// Somebody reads the answer on the same screen: log only what is wrong.
 		Defaults: map[string]string{"LOG_LEVEL": "warn"},
 		Commands: []process.Command{
 			{Name: "status", Summary: "streams, consumers, lag, dead letters, rates", Run: c.status},

@@ -11,12 +11,12 @@ import (
 	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/sluice-mail/sluice/pkg/audit"
 	"github.com/sluice-mail/sluice/pkg/mailcache"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
-	"github.com/sluice-mail/sluice/services/internal/audit"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 

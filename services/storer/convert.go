@@ -48,7 +48,7 @@ func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 	if env.GetParts() > 0 {
 		mail.Raw, mail.Open = nil, m.Open
 	}
-	// A mail delivered several times may be what crashed a storer: the parser does not get it again.
+	// A mail that was delivered several times may have crashed a storer: it is not parsed again.
 	if m.Alone {
 		return mail, nil
 	}
@@ -64,7 +64,7 @@ func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 // parserFlagShift keeps the parser's flags apart from the envelope's in the one column for both.
 const parserFlagShift = 16
 
-// summarise parses a small mail whole, and of a large one what its header may take.
+// summarise parses a small mail whole, and of a large one as many bytes as a header may have.
 func summarise(ctx context.Context, m *stream.Message) (mailparse.Summary, error) {
 	if m.Envelope.GetParts() == 0 {
 		return mailparse.Summarise(m.Raw), nil

@@ -2,10 +2,7 @@ package storer
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,6 +15,7 @@ import (
 type writer interface {
 	PutBatch(ctx context.Context, mails []mailstore.Mail) (mailstore.Result, error)
 	PutOne(ctx context.Context, mail mailstore.Mail) (mailstore.Result, error)
+	Probe(ctx context.Context) error
 }
 
 // handler stores batches of the log. It serves the live worker and replays.
@@ -31,113 +29,28 @@ type handler struct {
 }
 
 // Handle returns one verdict per message: done after the commit, retry when the database is away, dead when the
-// database refuses this very mail.
+// database refuses this very mail. What it takes to say so is in attempt.go and suspect.go.
+//
+// Small mail comes first, in one transaction, and is announced before anything is read of a large one, each of which is
+// a transaction of its own.
 func (h *handler) Handle(ctx context.Context, batch []*stream.Message) []consume.Verdict {
-	b := &attempt{handler: h, verdicts: make([]consume.Verdict, len(batch))}
+	a := &attempt{handler: h, batch: batch, verdicts: make([]consume.Verdict, len(batch))}
 	var small []item
+	var others []int
 	for i, m := range batch {
-		mail, err := convert(ctx, m)
-		switch {
-		case err != nil:
-			b.settle(i, err)
-		case mail.Open != nil || m.Alone:
-			// A large mail is a transaction of its own, so that small mail does not wait in it.
-			b.store(ctx, []item{{i, mail, m}})
-		default:
-			small = append(small, item{i, mail, m})
+		if m.Envelope.GetParts() > 0 || m.Alone {
+			others = append(others, i)
+			continue
 		}
+		small = append(small, a.convert(ctx, i)...)
 	}
-	b.store(ctx, small)
-	if h.stored != nil && len(b.visible) > 0 {
-		h.stored(batch[0].Shard, b.visible)
+	a.store(ctx, small)
+	a.announce()
+	for _, i := range others {
+		a.store(ctx, a.convert(ctx, i))
+		a.announce()
 	}
-	return b.verdicts
-}
-
-// item is one mail of a batch with its place in it.
-type item struct {
-	index   int
-	mail    mailstore.Mail
-	message *stream.Message
-}
-
-// attempt is one call of Handle.
-type attempt struct {
-	*handler
-	verdicts []consume.Verdict
-	visible  []stream.StoredMail
-}
-
-// store writes items in one transaction. When the database refuses one of them, it halves until that one is alone:
-// the rest is stored, whatever the one is.
-func (a *attempt) store(ctx context.Context, items []item) {
-	if len(items) == 0 {
-		return
-	}
-	mails := make([]mailstore.Mail, len(items))
-	for i, it := range items {
-		mails[i] = it.mail
-	}
-	result, err := a.handler.store.PutBatch(ctx, mails)
-	switch {
-	case err == nil:
-		a.done(items, result)
-	case !hopeless(err) && mailstore.Classify(err) != mailstore.Data:
-		for _, it := range items {
-			a.settle(it.index, err)
-		}
-	case len(items) > 1:
-		half := len(items) / 2
-		a.store(ctx, items[:half])
-		a.store(ctx, items[half:])
-	default:
-		a.lastAttempt(ctx, items[0], err)
-	}
-}
-
-// lastAttempt stores a mail that was refused with empty derived columns: its raw bytes and its envelope are what
-// matters.
-func (a *attempt) lastAttempt(ctx context.Context, it item, refusal error) {
-	if hopeless(refusal) {
-		a.settle(it.index, refusal)
-		return
-	}
-	a.logger.Warn("the database refused a mail; storing it without its derived columns",
-		"id", it.mail.ID.String(), "error", refusal)
-	result, err := a.handler.store.PutOne(ctx, it.mail)
-	if err != nil {
-		a.settle(it.index, err)
-		return
-	}
-	a.done([]item{it}, result)
-}
-
-// hopeless says whether the mail itself is at fault, so that no other attempt can end better.
-func hopeless(err error) bool {
-	return errors.Is(err, errBadEnvelope) || errors.Is(err, stream.ErrDamaged) || errors.Is(err, mailstore.ErrMismatch)
-}
-
-// settle turns an error about one mail into its verdict. What is not known to be the mail's fault is tried again, for
-// as long as it takes.
-func (a *attempt) settle(index int, err error) {
-	switch {
-	case hopeless(err):
-		a.verdicts[index] = consume.Dead(err.Error())
-	case mailstore.Classify(err) == mailstore.Data:
-		a.verdicts[index] = consume.Dead(fmt.Sprintf("the database refuses the mail: %v", err))
-	default:
-		a.verdicts[index] = consume.Retry(err)
-	}
-}
-
-func (a *attempt) done(items []item, result mailstore.Result) {
-	a.totals.add(result)
-	for _, it := range items {
-		a.verdicts[it.index] = consume.Done()
-		a.visible = append(a.visible, stream.StoredMail{ID: it.mail.ID, Mailboxes: it.mail.Mailboxes})
-		if a.delay != nil {
-			// Ingress and storer may run on different machines: a negative delay is skew, not a measurement.
-			a.delay.Observe(max(0, time.Since(it.mail.Received).Seconds()))
-		}
-	}
+	a.judge(ctx)
+	a.announce()
+	return a.verdicts
 }

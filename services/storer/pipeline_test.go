@@ -31,6 +31,7 @@ type pipeline struct {
 	t         *testing.T
 	conn      *nats.Conn
 	publisher *publish.Publisher
+	service   *Service
 	store     *faultyStore
 	metrics   *prometheus.Registry
 }
@@ -70,7 +71,20 @@ func (f *faultyStore) PutOne(ctx context.Context, mail mailstore.Mail) (mailstor
 	return f.Store.PutOne(ctx, mail)
 }
 
+// start runs a storer with a SQLite store.
 func start(t *testing.T) *pipeline {
+	t.Helper()
+	p := newPipeline(t, openSQLite)
+	p.run(p.service.Run)
+	return p
+}
+
+func openSQLite(t *testing.T, logger *slog.Logger, metrics *prometheus.Registry) (mailstore.Store, error) {
+	return sqlite.Open(sqlite.Config{Path: filepath.Join(t.TempDir(), "sluice.db"), Codec: mailstore.CodecZstd}, logger, metrics)
+}
+
+// newPipeline makes a log that takes mail, and a storer that does not run yet.
+func newPipeline(t *testing.T, open func(*testing.T, *slog.Logger, *prometheus.Registry) (mailstore.Store, error)) *pipeline {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	server, err := natsd.Start(natsd.Options{Dir: t.TempDir(), MaxStore: 1 << 40})
@@ -84,22 +98,25 @@ func start(t *testing.T) *pipeline {
 	}
 	t.Cleanup(conn.Close)
 	p := &pipeline{t: t, conn: conn, metrics: prometheus.NewRegistry()}
-	real, err := sqlite.Open(sqlite.Config{Path: filepath.Join(t.TempDir(), "sluice.db"), Codec: mailstore.CodecZstd}, logger, p.metrics)
+	real, err := open(t, logger, p.metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { real.Close() })
 	p.store = &faultyStore{Store: real}
-	s, err := New(Config{BatchRows: 64, BatchBytes: 8 << 20, Shape: stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 256 << 20, Keep: time.Hour}}, Deps{
+	shape := stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 256 << 20, Keep: time.Hour}
+	deps := Deps{
 		Conn: conn, Store: p.store, Workers: 2,
 		Durability: func(context.Context) (stream.Durability, error) { return stream.SyncedSingle, nil },
 		Logger:     logger, Metrics: p.metrics, Health: obs.NewHealth(),
-	})
-	if err != nil {
+	}
+	if err := Prepare(t.Context(), shape, deps); err != nil {
+		t.Fatal(err)
+	}
+	if p.service, err = New(Config{BatchRows: 64, BatchBytes: 8 << 20, Shape: shape}, deps); err != nil {
 		t.Fatal(err)
 	}
 	p.publisher = publish.New(conn, publish.Config{}, logger, prometheus.NewRegistry())
-	p.run(s.Run)
 	p.run(p.publisher.Run)
 	return p
 }
@@ -120,7 +137,11 @@ func (p *pipeline) run(service func(context.Context) error) {
 // publish writes a mail to the log as an ingress does.
 func (p *pipeline) publish(sender string, mailboxes ...string) ulid.ULID {
 	p.t.Helper()
-	raw := []byte("Subject: from " + sender + "\r\n\r\nbody\r\n")
+	return p.publishRaw([]byte("Subject: from "+sender+"\r\n\r\nbody\r\n"), sender, mailboxes...)
+}
+
+func (p *pipeline) publishRaw(raw []byte, sender string, mailboxes ...string) ulid.ULID {
+	p.t.Helper()
 	id := ulid.Make()
 	sum := sha256.Sum256(raw)
 	env := &mailv1.Envelope{Id: id[:], ReceivedAt: int64(id.Time()), MailFrom: sender, Size: uint64(len(raw)), Sha256: sum[:]}
@@ -167,7 +188,7 @@ func (p *pipeline) within(what string, ok func() bool) {
 	}
 }
 
-// Ancestor: one row the database refuses must not lose the rest of the batch. Issue 7, show 5, first half.
+// Ancestor: one row the database refuses must not lose the rest of the batch.
 func TestOneRefusedMailIsADeadLetterAndItsMatesAreStored(t *testing.T) {
 	p := start(t)
 	p.store.refuse.Store(true)
@@ -203,7 +224,7 @@ func TestOneRefusedMailIsADeadLetterAndItsMatesAreStored(t *testing.T) {
 	}
 }
 
-// Issue 7, show 5, second half: a mail that crashes the storer whatever it tries.
+// A mail that crashes the storer in every attempt ends as a dead letter, and its mates are stored.
 func TestMailThatCrashesTheStorerIsADeadLetter(t *testing.T) {
 	p := start(t)
 	p.store.crash.Store(true)

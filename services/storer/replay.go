@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
-	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/services/internal/await"
@@ -30,7 +30,7 @@ func replayCommand(cfg Config, deps Deps, target string) replaycmd.Command {
 		Handler: func(o replaycmd.Options) consume.Handler {
 			h := &handler{store: deps.Store, logger: deps.Logger, totals: sum}
 			if reindex = o.Reindex; reindex {
-				return &reindexer{handler: h, store: deps.Store}
+				h.store = reindexer{deps.Store, deps.Logger}
 			}
 			return h
 		},
@@ -45,34 +45,20 @@ func replayCommand(cfg Config, deps Deps, target string) replaycmd.Command {
 	}
 }
 
-// reindexer rewrites derived columns and inserts nothing.
+// reindexer is a writer that rewrites the derived columns of stored mail and inserts nothing.
 type reindexer struct {
-	*handler
-	store mailstore.Writer
+	mailstore.Writer
+	logger *slog.Logger
 }
 
-func (r *reindexer) Handle(ctx context.Context, batch []*stream.Message) []consume.Verdict {
-	a := &attempt{handler: r.handler, verdicts: make([]consume.Verdict, len(batch))}
-	var (
-		mails []mailstore.Mail
-		index []int
-	)
-	for i, m := range batch {
-		mail, err := convert(ctx, m)
-		if err != nil {
-			a.settle(i, err)
-			continue
-		}
-		mails, index = append(mails, mail), append(index, i)
-	}
-	changed, err := r.store.Reindex(ctx, mails)
-	for _, i := range index {
-		if err != nil {
-			a.settle(i, err)
-		} else {
-			a.verdicts[i] = consume.Done()
-		}
-	}
-	r.totals.add(mailstore.Result{New: changed})
-	return a.verdicts
+// PutBatch rewrites the columns; what is new is the rows that changed.
+func (r reindexer) PutBatch(ctx context.Context, mails []mailstore.Mail) (mailstore.Result, error) {
+	changed, err := r.Reindex(ctx, mails)
+	return mailstore.Result{New: changed}, err
+}
+
+// PutOne leaves a mail the columns it has: it is stored, and empty ones would be no better.
+func (r reindexer) PutOne(_ context.Context, mail mailstore.Mail) (mailstore.Result, error) {
+	r.logger.Warn("a mail keeps the derived columns that it has", "id", mail.ID.String())
+	return mailstore.Result{}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-mail/sluice/pkg/audit"
 	"github.com/sluice-mail/sluice/pkg/env"
 	"github.com/sluice-mail/sluice/pkg/lifecycle"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
@@ -18,7 +19,6 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/retain"
-	"github.com/sluice-mail/sluice/services/internal/audit"
 	"github.com/sluice-mail/sluice/services/internal/await"
 )
 
@@ -97,7 +97,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	return &Service{cfg: cfg, deps: deps, worker: worker, janitor: janitor, auditor: auditor}, nil
 }
 
-// Run ensures the log and the database, then stores until ctx ends: then it finishes the batch in hand and returns.
+// Run ensures the log and the database, and then stores mail until ctx ends. Before it returns it finishes the batch in
+// hand.
 func (s *Service) Run(ctx context.Context) error {
 	if err := Prepare(ctx, s.cfg.Shape, s.deps); err != nil {
 		return ignoreCanceled(ctx, err)
@@ -132,7 +133,7 @@ const maintainEvery = time.Hour
 func (s *Service) maintain(ctx context.Context) error {
 	for {
 		if err := s.deps.Store.Maintain(ctx); err != nil && ctx.Err() == nil {
-			s.deps.Logger.Error("looking after the database's partitions; it is tried again in an hour", "error", err)
+			s.deps.Logger.Error("looking after the database's partitions; trying again in an hour", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -142,7 +143,7 @@ func (s *Service) maintain(ctx context.Context) error {
 	}
 }
 
-// ignoreCanceled: to stop because one was told to is no error.
+// ignoreCanceled makes nothing of an error that only says that ctx has ended: the storer was told to stop.
 func ignoreCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

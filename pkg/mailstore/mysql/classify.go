@@ -21,7 +21,7 @@ func classOf(err error) (mailstore.Class, string) {
 	if e, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		return classOfNumber(e.Number, e.Message)
 	}
-	if errors.Is(err, context.Canceled) { // by the caller, whatever was going on
+	if errors.Is(err, context.Canceled) { // by the caller, whatever the server was doing
 		return mailstore.Reconnect, ""
 	}
 	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "dial" {

@@ -159,12 +159,13 @@ func killWaiting(t *testing.T, db *sql.DB, holder int64) {
 func TestReadOnlyServerPauses(t *testing.T) {
 	server, dsn := mysqltest.Start(t)
 	s := open(t, store.Config{DSN: dsn})
-	// Without the right to write all the same, which the user of the tests has.
+	// Without the right to write to a read-only server, which the user of the tests has.
 	exec(t, dsn, "CREATE USER plain@'%' IDENTIFIED BY 'plain'")
 	exec(t, dsn, "GRANT ALL ON test.* TO plain@'%'")
 	plain := open(t, store.Config{DSN: change(t, dsn, func(c *mysql.Config) { c.User, c.Passwd = "plain", "plain" })})
 	exec(t, server.DSN(""), "SET GLOBAL read_only=1")
 	expectClass(t, putOne(t, plain, mail()), mailstore.Pause, "read-only")
+	expectClass(t, plain.Probe(t.Context()), mailstore.Pause, "read-only")
 	expectClass(t, plain.Ping(t.Context()), mailstore.Pause, "read-only")
 	exec(t, server.DSN(""), "SET GLOBAL read_only=0")
 	if err := putOne(t, plain, mail()); err != nil {

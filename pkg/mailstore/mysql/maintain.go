@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// daysAhead is how long mail goes into partitions of its own although nobody calls Maintain.
+	// daysAhead is how many days after today have a partition each: for as long, nobody needs to call Maintain.
 	daysAhead = 7
-	// daysBack is how many past days have partitions of their own in new tables: a replay fills them. Mail still older
-	// goes into the oldest partition, and is dropped with it.
+	// daysBack is how many past days have a partition each in new tables, for a replay to fill. Mail still older goes
+	// into the oldest partition, and is dropped with it.
 	daysBack = 7
 	maxBack  = 400
 )
 
-// Maintain is mailstore.Keeper's.
+// Maintain implements mailstore.Keeper.
 func (s *Store) Maintain(ctx context.Context) error {
 	start := time.Now()
 	// Again: an ALTER waits for running transactions for lock_wait_timeout only, because others queue behind it.
@@ -28,13 +28,13 @@ func (s *Store) Maintain(ctx context.Context) error {
 	if oldest := rows.Oldest(s.retention, start); err == nil && oldest > 0 {
 		err = s.dropBefore(ctx, oldest)
 	}
-	return s.finish("maintain", start, err)
+	return s.meter.Done("maintain", start, err)
 }
 
-// DropBefore is mailstore.Keeper's.
+// DropBefore implements mailstore.Keeper.
 func (s *Store) DropBefore(ctx context.Context, day uint32) error {
 	start := time.Now()
-	return s.finish("drop", start, s.dropBefore(ctx, day))
+	return s.meter.Done("drop", start, s.dropBefore(ctx, day))
 }
 
 func (s *Store) maintain(ctx context.Context, now time.Time) error {
@@ -50,7 +50,7 @@ func (s *Store) maintain(ctx context.Context, now time.Time) error {
 
 // alone runs fn in one storer at a time; the others have nothing to do then.
 func (s *Store) alone(ctx context.Context, fn func(*sql.Conn) error) error {
-	conn, err := s.read.Conn(ctx) // whose text is text, for names in SQL
+	conn, err := s.read.Conn(ctx) // in this pool parameters are written into the SQL, as text
 	if err != nil {
 		return err
 	}

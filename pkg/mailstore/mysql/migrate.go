@@ -20,15 +20,15 @@ const schemaTable = "sluice_schema"
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrate is mailstore.Keeper's. A lock in a table keeps it to one process at a time; it is a lease, so that one which
-// was killed does not hold up the others for ever.
+// Migrate implements mailstore.Keeper. A lock in a table keeps it to one process at a time; it is a lease, so that one which
+// was killed does not hold up the others indefinitely.
 func (s *Store) Migrate(ctx context.Context) error {
 	start := time.Now()
 	err := s.migrate(ctx)
 	if err == nil {
 		err = s.maintain(ctx, time.Now())
 	}
-	return s.finish("migrate", start, err)
+	return s.meter.Done("migrate", start, err)
 }
 
 func (s *Store) migrate(ctx context.Context) error {
@@ -41,7 +41,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// A pool of its own, because the lock's heartbeat needs a second connection beside the one at work.
+	// A separate pool, because the lock's heartbeat needs a second connection while the migration uses the first.
 	pool := openPool(s.connector, 4)
 	defer pool.Close()
 	provider, err := goose.NewProvider(goose.DialectMySQL, pool, files, goose.WithTableName(schemaTable),

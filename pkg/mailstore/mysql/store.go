@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/meter"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/sqlstore"
 )
 
 // Config is how to reach and use the server.
@@ -25,8 +25,12 @@ type Config struct {
 	Retention time.Duration   // mails older are not stored, and are dropped; rounded up to days; 0 keeps all
 }
 
-// Store is a mailstore.Store.
+// common is PutBatch, PutOne, Reindex, Mail, Raw and Count: the same in every SQL database, but for what dialect gives it.
+type common = sqlstore.Store
+
+// Store implements mailstore.Store.
 type Store struct {
+	*common
 	write     *sql.DB          // binary protocol: bodies are sent as they are, half the CPU of escaping them into the SQL
 	read      *sql.DB          // parameters in the SQL: one round trip less
 	connector driver.Connector // for changing tables
@@ -49,7 +53,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{packer: packer, retention: cfg.Retention, logger: logger, meter: meter.New(reg)}
+	s := &Store{packer: packer, retention: cfg.Retention, logger: logger, meter: meter.New(reg, classify)}
 	if s.connector, err = newConnector(dsn, false); err != nil {
 		return nil, err
 	}
@@ -65,6 +69,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 		return nil, err
 	}
 	s.write, s.read = openPool(writing, cfg.Conns), openPool(reading, cfg.Conns)
+	s.common = sqlstore.New(s.dialect())
 	return s, nil
 }
 
@@ -83,7 +88,7 @@ type quiet struct{}
 
 func (quiet) Print(...any) {}
 
-// Ping is mailstore.Store's.
+// Ping implements mailstore.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.ping(ctx); err != nil {
 		return classify("checking MySQL", err)
@@ -92,22 +97,18 @@ func (s *Store) Ping(ctx context.Context) error {
 }
 
 func (s *Store) ping(ctx context.Context) error {
-	newest, err := rows.Newest(migrations)
-	if err != nil {
-		return err
-	}
 	var version int64
 	var readOnly bool
 	// Not with MAX(): beside an aggregate, MariaDB says that read_only is 0.
-	err = s.read.QueryRowContext(ctx, "SELECT version_id, @@global.read_only FROM "+schemaTable+
+	err := s.read.QueryRowContext(ctx, "SELECT version_id, @@global.read_only FROM "+schemaTable+
 		" WHERE is_applied = 1 ORDER BY version_id DESC LIMIT 1").Scan(&version, &readOnly)
-	switch {
-	case err != nil && !errors.Is(err, sql.ErrNoRows):
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
-	case version < newest:
-		return &mailstore.Error{Class: mailstore.Pause, Op: "checking MySQL", Hint: "run `storer migrate`",
-			Err: fmt.Errorf("the tables are of version %d, this program needs %d", version, newest)}
-	case readOnly:
+	}
+	if err := rows.Outdated("checking MySQL", version, migrations); err != nil {
+		return err
+	}
+	if readOnly {
 		return errReadOnly("checking MySQL")
 	}
 	return nil
@@ -117,15 +118,8 @@ func errReadOnly(op string) error {
 	return &mailstore.Error{Class: mailstore.Pause, Op: op, Err: errors.New("the server is read-only"), Hint: readOnlyHint}
 }
 
-// Close is mailstore.Store's.
+// Close implements mailstore.Store.
 func (s *Store) Close() error {
 	s.packer.Close()
 	return errors.Join(s.write.Close(), s.read.Close())
-}
-
-// finish is the end of every operation: classified error, metrics.
-func (s *Store) finish(op string, start time.Time, err error) error {
-	err = classify(op, err)
-	s.meter.Done(op, start, err)
-	return err
 }

@@ -9,8 +9,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/sqlstore"
 )
 
 const (
@@ -19,6 +22,7 @@ const (
 	rawRow      = "(?,?,?,?,?,?,?,?,?,?)"
 	inboxInsert = "INSERT INTO inbox (mbox, id, day, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received) VALUES "
 	inboxRow    = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+	updateInbox = "UPDATE inbox SET rcpt=?, sender=?, hdr_from=?, hdr_to=?, subject=?, charset=?, content_type=?, has_attach=?, flags=?, ip=?, received=? WHERE mbox=? AND id=? AND day=?"
 	onDuplicate = " ON DUPLICATE KEY UPDATE day=day"
 
 	maxRows  = 500     // of a statement: far below the limit of 65,535 parameters
@@ -26,66 +30,45 @@ const (
 	slots    = 16      // of a day in counts
 )
 
-// PutBatch is mailstore.Writer's.
-func (s *Store) PutBatch(ctx context.Context, mails []mailstore.Mail) (mailstore.Result, error) {
-	start := time.Now()
-	result, err := s.put(ctx, mails)
-	if err = s.finish("put_batch", start, err); err != nil {
-		return mailstore.Result{}, err
+// dialect is what MySQL does in its own way.
+func (s *Store) dialect() sqlstore.Dialect {
+	return sqlstore.Dialect{
+		Read: s.read, Packer: s.packer, Retention: s.retention, Meter: s.meter, Classify: classify,
+		Transaction: s.transaction,
+		Insert:      s.insert,
+		Key:         "day=? AND id=?",
+		KeyArgs:     func(id ulid.ULID) []any { return []any{mailstore.Day(id), id[:]} },
+		UpdateInbox: updateInbox,
+		UpdateArgs:  updateArgs,
+		Uncount:     "UPDATE counts SET n=n-1 WHERE day=? AND n>0 ORDER BY slot LIMIT 1",
+		Diagnose:    s.diagnose,
 	}
-	s.meter.Stored(result)
-	return result, nil
 }
 
-// PutOne is mailstore.Writer's.
-func (s *Store) PutOne(ctx context.Context, mail mailstore.Mail) (mailstore.Result, error) {
-	mail.Derived = mailstore.Derived{}
-	return s.PutBatch(ctx, []mailstore.Mail{mail})
+// diagnose asks whether a server that has become read-only is why the driver gave up a connection: the driver turns
+// that error into a bad connection, so that the next one may find the new primary.
+func (s *Store) diagnose(ctx context.Context, err error) error {
+	var readOnly bool
+	if !errors.Is(err, driver.ErrBadConn) || s.read.QueryRowContext(ctx, "SELECT @@global.read_only").Scan(&readOnly) != nil || !readOnly {
+		return err
+	}
+	return errReadOnly("storing mail")
 }
 
-func (s *Store) put(ctx context.Context, mails []mailstore.Mail) (mailstore.Result, error) {
-	batch, err := rows.Prepare(mails, rows.Oldest(s.retention, time.Now()), s.packer)
-	if err != nil {
-		return mailstore.Result{}, err
-	}
-	result := batch.Result
-	if len(batch.Mails) == 0 {
-		return result, nil
-	}
-	var stored int
-	err = rows.Again(ctx, func() (err error) {
-		stored, err = s.transaction(ctx, batch)
-		return classify("storing mail", err)
-	})
-	if errors.Is(err, driver.ErrBadConn) && s.readOnly(ctx) {
-		// The driver turns the read-only error into a bad connection, so that the next one may find the new primary.
-		err = errReadOnly("storing mail")
-	}
-	result.New, result.Existing = stored, result.Existing+len(batch.Mails)-stored
-	return result, err
+func (s *Store) transaction(ctx context.Context, fn func(*sql.Tx) error) error {
+	return rows.Transaction(ctx, s.write, fn)
 }
 
-// readOnly asks whether this is why the driver gave up a connection.
-func (s *Store) readOnly(ctx context.Context) bool {
-	var ro bool
-	return s.read.QueryRowContext(ctx, "SELECT @@global.read_only").Scan(&ro) == nil && ro
-}
-
-// transaction writes a batch and returns how many of its mails were new.
-func (s *Store) transaction(ctx context.Context, b *rows.Batch) (int, error) {
-	var stored int
-	err := rows.Transaction(ctx, s.write, func(tx *sql.Tx) error {
-		w := writer{tx: tx, now: time.Now().UTC().Truncate(time.Millisecond), packer: s.packer}
-		if err := w.mails(ctx, b.Mails); err != nil {
-			return err
-		}
-		if err := w.inbox(ctx, b.Inbox); err != nil {
-			return err
-		}
-		stored = w.stored
-		return w.count(ctx)
-	})
-	return stored, err
+// insert writes a batch and returns how many of its mails were new.
+func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (int, error) {
+	w := writer{tx: tx, now: time.Now().UTC().Truncate(time.Millisecond), packer: s.packer}
+	if err := w.mails(ctx, b.Mails); err != nil {
+		return 0, err
+	}
+	if err := w.inbox(ctx, b.Inbox); err != nil {
+		return 0, err
+	}
+	return w.stored, w.count(ctx)
 }
 
 // writer is the state of one transaction.
@@ -121,7 +104,7 @@ func (w *writer) mails(ctx context.Context, mails []rows.Mail) error {
 			}
 			continue
 		}
-		w.args = append(w.args, m.Day, m.ID[:], 0, 1, uint8(m.Codec), m.Size, m.SHA256[:], w.now, notNil(m.Envelope), notNil(m.Body))
+		w.args = append(w.args, m.Day, m.ID[:], 0, 1, uint8(m.Codec), m.Size, m.SHA256[:], w.now, rows.NotNil(m.Envelope), rows.NotNil(m.Body))
 		w.rows++
 		w.bytes += len(m.Body) + len(m.Envelope)
 	}
@@ -144,11 +127,8 @@ func (w *writer) flushMails(ctx context.Context, mails []rows.Mail, end int) err
 // large writes one large mail. When its first part is there already, so is the rest, and nothing more is read of it.
 func (w *writer) large(ctx context.Context, m *rows.Mail) error {
 	return m.EachPart(ctx, w.packer, func(p rows.Part) error {
-		sha, envelope, size := m.SHA256[:], notNil(m.Envelope), m.Size
-		if p.Index > 0 {
-			sha, envelope, size = []byte{}, []byte{}, 0
-		}
-		w.args = append(w.args, m.Day, m.ID[:], p.Index, m.Parts, uint8(p.Codec), size, sha, w.now, envelope, notNil(p.Body))
+		size, sha, envelope := m.OfWhole(p.Index)
+		w.args = append(w.args, m.Day, m.ID[:], p.Index, m.Parts, uint8(p.Codec), size, sha, w.now, envelope, rows.NotNil(p.Body))
 		w.rows = 1
 		n, err := w.insert(ctx, rawInsert, rawRow)
 		if err != nil || p.Index > 0 {
@@ -166,7 +146,7 @@ func (w *writer) inbox(ctx context.Context, inbox []rows.Inbox) error {
 	for i := range inbox {
 		e := &inbox[i]
 		w.args = append(w.args, e.Mbox[:], e.ID[:], e.Day, []byte(e.Mailbox), []byte(e.Sender), e.HdrFrom, e.HdrTo, e.Subject,
-			e.Charset, e.ContentType, e.HasAttachment, e.Size, e.Flags, notNil(e.IP.AsSlice()), e.Received)
+			e.Charset, e.ContentType, e.HasAttachment, e.Size, e.Flags, rows.NotNil(e.IP.AsSlice()), e.Received)
 		if w.rows++; w.rows < maxRows && i < len(inbox)-1 {
 			continue
 		}
@@ -211,47 +191,8 @@ func (w *writer) count(ctx context.Context) error {
 	return nil
 }
 
-// notNil is b as the server has to see it: nil would be NULL.
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
-
-// Reindex is mailstore.Writer's.
-func (s *Store) Reindex(ctx context.Context, mails []mailstore.Mail) (int, error) {
-	start := time.Now()
-	var changed int64
-	err := rows.Again(ctx, func() error {
-		changed = 0
-		return classify("rewriting derived columns", rows.Transaction(ctx, s.write, func(tx *sql.Tx) (err error) {
-			changed, err = reindex(ctx, tx, mails)
-			return err
-		}))
-	})
-	return int(changed), s.finish("reindex", start, err)
-}
-
-func reindex(ctx context.Context, tx *sql.Tx, mails []mailstore.Mail) (int64, error) {
-	update, err := tx.PrepareContext(ctx, "UPDATE inbox SET rcpt=?, sender=?, hdr_from=?, hdr_to=?, subject=?, charset=?, content_type=?, has_attach=?, flags=?, ip=?, received=?"+
-		" WHERE mbox=? AND id=? AND day=?")
-	if err != nil {
-		return 0, err
-	}
-	defer update.Close()
-	var changed int64
-	for _, e := range rows.InboxOf(mails) {
-		res, err := update.ExecContext(ctx, []byte(e.Mailbox), []byte(e.Sender), e.HdrFrom, e.HdrTo, e.Subject, e.Charset, e.ContentType,
-			e.HasAttachment, e.Flags, notNil(e.IP.AsSlice()), e.Received, e.Mbox[:], e.ID[:], e.Day)
-		if err != nil {
-			return 0, err
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return 0, err
-		}
-		changed += n
-	}
-	return changed, nil
+// updateArgs is the parameters of updateInbox.
+func updateArgs(e *rows.Inbox) []any {
+	return []any{[]byte(e.Mailbox), []byte(e.Sender), e.HdrFrom, e.HdrTo, e.Subject, e.Charset, e.ContentType,
+		e.HasAttachment, e.Flags, rows.NotNil(e.IP.AsSlice()), e.Received, e.Mbox[:], e.ID[:], e.Day}
 }

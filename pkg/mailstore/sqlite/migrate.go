@@ -18,7 +18,7 @@ const schemaTable = "sluice_schema"
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// Migrate is mailstore.Keeper's. Each file is a transaction; a process that comes second fails, and on its next try
+// Migrate implements mailstore.Keeper. Each file is a transaction; a process that comes second fails, tries again, and
 // finds the work done.
 func (s *Store) Migrate(ctx context.Context) error {
 	start := time.Now()
@@ -29,7 +29,7 @@ func (s *Store) Migrate(ctx context.Context) error {
 		}
 		return err
 	})
-	return s.finish("migrate", start, err)
+	return s.meter.Done("migrate", start, err)
 }
 
 func (s *Store) migrate(ctx context.Context) error {
@@ -56,20 +56,20 @@ func (s *Store) migrate(ctx context.Context) error {
 	return nil
 }
 
-// Maintain is mailstore.Keeper's. There are no partitions to make here.
+// Maintain implements mailstore.Keeper. There are no partitions to make here.
 func (s *Store) Maintain(ctx context.Context) error {
 	start := time.Now()
 	var err error
 	if oldest := rows.Oldest(s.retention, start); oldest > 0 {
 		err = s.dropBefore(ctx, oldest)
 	}
-	return s.finish("maintain", start, err)
+	return s.meter.Done("maintain", start, err)
 }
 
-// DropBefore is mailstore.Keeper's.
+// DropBefore implements mailstore.Keeper.
 func (s *Store) DropBefore(ctx context.Context, day uint32) error {
 	start := time.Now()
-	return s.finish("drop", start, s.dropBefore(ctx, day))
+	return s.meter.Done("drop", start, s.dropBefore(ctx, day))
 }
 
 // dropBefore deletes in slices, so that new mail waits for none of them long. inbox goes first: a list without its

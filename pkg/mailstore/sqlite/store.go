@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/meter"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/sqlstore"
 )
 
 // Config is which file to use and how.
@@ -34,8 +35,12 @@ const (
 	pragmas = "_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=journal_size_limit(67108864)"
 )
 
-// Store is a mailstore.Store.
+// common is PutBatch, PutOne, Reindex, Mail, Raw and Count: the same in every SQL database, but for what dialect gives it.
+type common = sqlstore.Store
+
+// Store implements mailstore.Store.
 type Store struct {
+	*common
 	write     *sql.DB // one connection: SQLite has one writer at a time, and here they queue without polling
 	read      *sql.DB
 	packer    *mailstore.Packer
@@ -55,7 +60,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{packer: packer, retention: cfg.Retention, logger: logger, meter: meter.New(reg)}
+	s := &Store{packer: packer, retention: cfg.Retention, logger: logger, meter: meter.New(reg, classify)}
 	name := "file:" + (&url.URL{Path: cfg.Path}).EscapedPath() + "?mode=rw&"
 	// IMMEDIATE: a transaction that starts by reading and then writes could not wait for another writer.
 	if s.write, err = sql.Open("sqlite", name+pragmas+"&_txlock=immediate"); err != nil {
@@ -64,6 +69,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 	if s.read, err = sql.Open("sqlite", name+"_pragma=busy_timeout(10000)&_pragma=query_only(1)"); err != nil {
 		return nil, err
 	}
+	s.common = sqlstore.New(s.dialect())
 	s.write.SetMaxOpenConns(1)
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
@@ -71,8 +77,8 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 		_, s.write = s.write.Close(), nil
 		return s, nil
 	}
-	// Processes that turn a new file to WAL at once are told that it is locked, whatever the busy_timeout: each would
-	// wait for the other.
+	// Processes that turn a new file to WAL at the same time are told at once that it is locked: if they waited, as
+	// busy_timeout says, each would wait for the other.
 	err = rows.Again(context.Background(), func() error { return classify("opening "+cfg.Path, s.write.Ping()) })
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -93,24 +99,16 @@ func ensureFile(cfg Config) error {
 	return f.Close()
 }
 
-// Ping is mailstore.Store's.
+// Ping implements mailstore.Store.
 func (s *Store) Ping(ctx context.Context) error {
-	newest, err := rows.Newest(migrations)
-	if err != nil {
-		return err
-	}
 	var version int64
 	if err := s.read.QueryRowContext(ctx, "SELECT COALESCE(MAX(version_id), 0) FROM "+schemaTable+" WHERE is_applied").Scan(&version); err != nil {
 		return classify("checking SQLite", err)
 	}
-	if version < newest {
-		return &mailstore.Error{Class: mailstore.Pause, Op: "checking SQLite", Hint: "run `storer migrate`",
-			Err: fmt.Errorf("the tables are of version %d, this program needs %d", version, newest)}
-	}
-	return nil
+	return rows.Outdated("checking SQLite", version, migrations)
 }
 
-// Close is mailstore.Store's.
+// Close implements mailstore.Store.
 func (s *Store) Close() error {
 	s.packer.Close()
 	err := s.read.Close()
@@ -126,11 +124,4 @@ func (s *Store) mayWrite() error {
 		return nil
 	}
 	return &mailstore.Error{Class: mailstore.Pause, Op: "writing to SQLite", Err: errors.New("opened for reading only")}
-}
-
-// finish is the end of every operation: classified error, metrics.
-func (s *Store) finish(op string, start time.Time, err error) error {
-	err = classify(op, err)
-	s.meter.Done(op, start, err)
-	return err
 }

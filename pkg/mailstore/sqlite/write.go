@@ -5,8 +5,11 @@ import (
 	"database/sql"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/sqlstore"
 )
 
 const (
@@ -17,39 +20,18 @@ const (
 		" AND (rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, flags, ip, received) IS NOT (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
 )
 
-// PutBatch is mailstore.Writer's.
-func (s *Store) PutBatch(ctx context.Context, mails []mailstore.Mail) (mailstore.Result, error) {
-	start := time.Now()
-	result, err := s.put(ctx, mails)
-	if err = s.finish("put_batch", start, err); err != nil {
-		return mailstore.Result{}, err
+// dialect is what SQLite does in its own way.
+func (s *Store) dialect() sqlstore.Dialect {
+	return sqlstore.Dialect{
+		Read: s.read, Packer: s.packer, Retention: s.retention, Meter: s.meter, Classify: classify,
+		Transaction: s.transaction,
+		Insert:      s.insert,
+		Key:         "id=?",
+		KeyArgs:     func(id ulid.ULID) []any { return []any{id[:]} },
+		UpdateInbox: updateInbox,
+		UpdateArgs:  updateArgs,
+		Uncount:     "UPDATE counts SET n=n-1 WHERE day=?",
 	}
-	s.meter.Stored(result)
-	return result, nil
-}
-
-// PutOne is mailstore.Writer's.
-func (s *Store) PutOne(ctx context.Context, mail mailstore.Mail) (mailstore.Result, error) {
-	mail.Derived = mailstore.Derived{}
-	return s.PutBatch(ctx, []mailstore.Mail{mail})
-}
-
-func (s *Store) put(ctx context.Context, mails []mailstore.Mail) (mailstore.Result, error) {
-	batch, err := rows.Prepare(mails, rows.Oldest(s.retention, time.Now()), s.packer)
-	if err != nil {
-		return mailstore.Result{}, err
-	}
-	result := batch.Result
-	if len(batch.Mails) == 0 {
-		return result, nil
-	}
-	var w writer
-	err = rows.Again(ctx, func() error {
-		w = writer{now: time.Now().UnixMilli(), packer: s.packer}
-		return classify("storing mail", s.transaction(ctx, func(tx *sql.Tx) error { return w.batch(ctx, tx, batch) }))
-	})
-	result.New, result.Existing = w.stored, result.Existing+len(batch.Mails)-w.stored
-	return result, err
 }
 
 // transaction runs fn and commits.
@@ -69,21 +51,23 @@ type writer struct {
 	raw, count *sql.Stmt
 }
 
-func (w *writer) batch(ctx context.Context, tx *sql.Tx, b *rows.Batch) (err error) {
+// insert writes a batch and returns how many of its mails were new.
+func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (stored int, err error) {
+	w := writer{now: time.Now().UnixMilli(), packer: s.packer}
 	if w.raw, err = tx.PrepareContext(ctx, insertRaw); err != nil {
-		return err
+		return 0, err
 	}
 	defer w.raw.Close()
 	if w.count, err = tx.PrepareContext(ctx, insertCount); err != nil {
-		return err
+		return 0, err
 	}
 	defer w.count.Close()
 	for i := range b.Mails {
 		if err := w.mail(ctx, &b.Mails[i]); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return w.inbox(ctx, tx, b.Inbox)
+	return w.stored, w.inbox(ctx, tx, b.Inbox)
 }
 
 func (w *writer) mail(ctx context.Context, m *rows.Mail) error {
@@ -103,11 +87,8 @@ func (w *writer) mail(ctx context.Context, m *rows.Mail) error {
 
 // part writes a row of mail_raw, and counts the mail when it is a new one.
 func (w *writer) part(ctx context.Context, m *rows.Mail, p rows.Part) (isNew bool, err error) {
-	sha, envelope, size := m.SHA256[:], notNil(m.Envelope), m.Size
-	if p.Index > 0 {
-		sha, envelope, size = []byte{}, []byte{}, 0
-	}
-	res, err := w.raw.ExecContext(ctx, m.ID[:], p.Index, m.Parts, uint8(p.Codec), size, sha, w.now, envelope, notNil(p.Body))
+	size, sha, envelope := m.OfWhole(p.Index)
+	res, err := w.raw.ExecContext(ctx, m.ID[:], p.Index, m.Parts, uint8(p.Codec), size, sha, w.now, envelope, rows.NotNil(p.Body))
 	if err != nil {
 		return false, err
 	}
@@ -129,53 +110,15 @@ func (w *writer) inbox(ctx context.Context, tx *sql.Tx, inbox []rows.Inbox) erro
 	for i := range inbox {
 		e := &inbox[i]
 		if _, err := insert.ExecContext(ctx, e.Mbox[:], e.ID[:], e.Mailbox, e.Sender, e.HdrFrom, e.HdrTo, e.Subject, e.Charset,
-			e.ContentType, e.HasAttachment, e.Size, int64(e.Flags), notNil(e.IP.AsSlice()), e.Received.UnixMilli()); err != nil {
+			e.ContentType, e.HasAttachment, e.Size, int64(e.Flags), rows.NotNil(e.IP.AsSlice()), e.Received.UnixMilli()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// notNil is b as the database has to see it: nil would be NULL.
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
-}
-
-// Reindex is mailstore.Writer's.
-func (s *Store) Reindex(ctx context.Context, mails []mailstore.Mail) (int, error) {
-	start := time.Now()
-	var changed int64
-	err := rows.Again(ctx, func() error {
-		changed = 0
-		return classify("rewriting derived columns", s.transaction(ctx, func(tx *sql.Tx) (err error) {
-			changed, err = reindex(ctx, tx, mails)
-			return err
-		}))
-	})
-	return int(changed), s.finish("reindex", start, err)
-}
-
-func reindex(ctx context.Context, tx *sql.Tx, mails []mailstore.Mail) (int64, error) {
-	update, err := tx.PrepareContext(ctx, updateInbox)
-	if err != nil {
-		return 0, err
-	}
-	defer update.Close()
-	var changed int64
-	for _, e := range rows.InboxOf(mails) {
-		res, err := update.ExecContext(ctx, e.Mailbox, e.Sender, e.HdrFrom, e.HdrTo, e.Subject, e.Charset, e.ContentType,
-			e.HasAttachment, int64(e.Flags), notNil(e.IP.AsSlice()), e.Received.UnixMilli(), e.Mbox[:], e.ID[:])
-		if err != nil {
-			return 0, err
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return 0, err
-		}
-		changed += n
-	}
-	return changed, nil
+// updateArgs is the parameters of updateInbox.
+func updateArgs(e *rows.Inbox) []any {
+	return []any{e.Mailbox, e.Sender, e.HdrFrom, e.HdrTo, e.Subject, e.Charset, e.ContentType, e.HasAttachment, int64(e.Flags),
+		rows.NotNil(e.IP.AsSlice()), e.Received.UnixMilli(), e.Mbox[:], e.ID[:]}
 }

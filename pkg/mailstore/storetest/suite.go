@@ -29,6 +29,7 @@ func Run(t *testing.T, open Open) {
 		{"BytesInAreBytesStored", bytesInAreBytesStored},
 		{"NothingIsRefused", nothingIsRefused},
 		{"PutOneLeavesDerivedEmpty", putOneLeavesDerivedEmpty},
+		{"ProbeLeavesNothing", probeLeavesNothing},
 		{"WrongBytesAreRefused", wrongBytesAreRefused},
 		{"BatchIsAllOrNothing", batchIsAllOrNothing},
 		{"FailingSourceIsTriedAgainLater", failingSource},

@@ -100,7 +100,7 @@ func Parse(service string, args []string, reindex bool, now time.Time, out io.Wr
 	o.Replay.Mailboxes, o.Replay.Domains = rcpts, domains
 	o.Replay.Name, o.Replay.Rate, o.Replay.DryRun = *name, *rate, *dry
 	o.Reindex = *reindexRequested
-	// What a process that continues or shares this replay has to repeat, word for word.
+	// A process that continues or shares this replay has to give the same flags, word for word.
 	o.Replay.Parameters = fmt.Sprintf("since=%s until=%s shard=%d seq=%d-%d rcpt=%s domain=%s reindex=%t",
 		since, until, *shard, *from, *to, rcpts.String(), domains.String(), o.Reindex)
 	return o, nil

@@ -11,8 +11,8 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
 )
 
-// Progress returns what consume.Replay should call: a bar that redraws itself on a terminal, else a plain line every ten
-// seconds and at the end.
+// Progress returns a function for consume.Replay to call: it draws a bar on a terminal, and elsewhere prints a plain line
+// every ten seconds and at the end.
 func Progress(out io.Writer) func(consume.ReplayProgress) {
 	terminal := obs.IsTerminal(out)
 	var (

@@ -12,14 +12,17 @@ import (
 
 // Meter has the metrics of a store.
 type Meter struct {
+	classify func(op string, err error) error
 	duration *prometheus.HistogramVec
 	messages *prometheus.CounterVec
 	errors   *prometheus.CounterVec
 }
 
-// New registers the metrics. Two stores in one process share them. A nil reg registers nothing.
-func New(reg prometheus.Registerer) *Meter {
+// New registers the metrics. Two stores in one process share them. A nil reg registers nothing. classify wraps an error
+// with what was being done and what to do about it.
+func New(reg prometheus.Registerer, classify func(op string, err error) error) *Meter {
 	return &Meter{
+		classify: classify,
 		duration: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sluice_store_duration_seconds",
 			Help:    "Time that an operation on the database took, waiting and trying again included.",
@@ -50,12 +53,14 @@ func register[C prometheus.Collector](reg prometheus.Registerer, c C) C {
 	return c
 }
 
-// Done records an operation that began at start.
-func (m *Meter) Done(op string, start time.Time, err error) {
+// Done is the end of every operation: it records the one that began at start, and returns its error, classified.
+func (m *Meter) Done(op string, start time.Time, err error) error {
+	err = m.classify(op, err)
 	m.duration.WithLabelValues(op).Observe(time.Since(start).Seconds())
 	if err != nil && !errors.Is(err, mailstore.ErrNotFound) {
 		m.errors.WithLabelValues(op, mailstore.Classify(err).String()).Inc()
 	}
+	return err
 }
 
 // Stored counts the mails of a batch.

@@ -38,6 +38,22 @@ type Mail struct {
 // Large says that the mail is read and written part by part.
 func (m *Mail) Large() bool { return m.Open != nil }
 
+// OfWhole is the columns that belong to the whole mail: part 0 has them, and in the others they are empty.
+func (m *Mail) OfWhole(part int) (size int64, sha, envelope []byte) {
+	if part > 0 {
+		return 0, []byte{}, []byte{}
+	}
+	return m.Size, m.SHA256[:], NotNil(m.Envelope)
+}
+
+// NotNil is b as a database has to see it: nil would be NULL.
+func NotNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
 // Inbox is a row of the table inbox.
 type Inbox struct {
 	mailstore.Entry
@@ -130,7 +146,7 @@ func EntryOf(m *mailstore.Mail) mailstore.Entry {
 	}
 }
 
-// received is t in milliseconds, or the time in the id where t is none that a DATETIME can hold.
+// received is t in milliseconds, or the time in the id when a DATETIME cannot hold t.
 func received(t time.Time, id ulid.ULID) time.Time {
 	if year := t.UTC().Year(); year < 1970 || year > 9999 {
 		t = id.Timestamp()
@@ -148,7 +164,7 @@ func Addr(b []byte) netip.Addr {
 }
 
 // Oldest is the first day that a retention keeps, 0 when it keeps all. Retention rounds up to days: a day is dropped
-// when all of it is too old.
+// when every mail of it is too old.
 func Oldest(retention time.Duration, now time.Time) uint32 {
 	if retention <= 0 {
 		return 0

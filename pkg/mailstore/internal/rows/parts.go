@@ -52,7 +52,7 @@ func (m *Mail) EachPart(ctx context.Context, p *mailstore.Packer, fn func(Part) 
 			return err
 		}
 	}
-	// One byte more than the size would be a mail cut short. Reading on also lets a verifying reader give its verdict.
+	// A byte after the size would mean that the mail is longer. Reading on also lets a verifying reader give its verdict.
 	switch n, err := io.CopyN(io.Discard, r, 1); {
 	case n > 0:
 		return m.mismatch("longer than its size")

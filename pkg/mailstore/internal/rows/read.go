@@ -3,15 +3,21 @@ package rows
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
 
-// Newest is the version that the files of migrations/ lead to: they are numbered from 1.
-func Newest(migrations fs.FS) (int64, error) {
+// Outdated is the error for tables whose version is older than the files of migrations/, which are numbered from 1.
+func Outdated(op string, version int64, migrations fs.FS) error {
 	files, err := fs.Glob(migrations, "migrations/*.sql")
-	return int64(len(files)), err
+	if err != nil || version >= int64(len(files)) {
+		return err
+	}
+	return &mailstore.Error{Class: mailstore.Pause, Op: op, Hint: "run `storer migrate`",
+		Err: fmt.Errorf("the tables are of version %d, this program needs %d", version, len(files))}
 }
 
 // PageSize is how many mails a listing of ids reads at once.
@@ -43,4 +49,61 @@ func ScanPart(found *sql.Row) (body []byte, codec mailstore.Codec, err error) {
 		err = mailstore.ErrDamaged
 	}
 	return body, codec, err
+}
+
+// SelectEntries reads lines of mailboxes, for Entries; a condition follows.
+const SelectEntries = "SELECT id, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received FROM inbox WHERE "
+
+// Entries reads what a query that begins with SelectEntries found, and closes it.
+func Entries(found *sql.Rows, err error) ([]mailstore.Entry, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	var entries []mailstore.Entry
+	for found.Next() {
+		var e mailstore.Entry
+		var ip []byte
+		if err := found.Scan(&e.ID, &e.Mailbox, &e.Sender, &e.HdrFrom, &e.HdrTo, &e.Subject, &e.Charset, &e.ContentType,
+			&e.HasAttachment, &e.Size, (*flags)(&e.Flags), &ip, Time(&e.Received)); err != nil {
+			return nil, err
+		}
+		e.IP = Addr(ip)
+		entries = append(entries, e)
+	}
+	return entries, found.Err()
+}
+
+// flags is a column of 64 bits. SQLite has no unsigned numbers: there the highest bit is the sign.
+type flags uint64
+
+// Scan implements sql.Scanner.
+func (f *flags) Scan(column any) error {
+	switch v := column.(type) {
+	case uint64:
+		*f = flags(v)
+	case int64:
+		*f = flags(v)
+	default:
+		return fmt.Errorf("flags are %T in the database", column)
+	}
+	return nil
+}
+
+// Time makes a point in time readable from a column: a DATETIME in MySQL, Unix milliseconds in SQLite.
+func Time(t *time.Time) sql.Scanner { return (*moment)(t) }
+
+type moment time.Time
+
+// Scan implements sql.Scanner.
+func (m *moment) Scan(column any) error {
+	switch v := column.(type) {
+	case time.Time:
+		*m = moment(v)
+	case int64:
+		*m = moment(time.UnixMilli(v).UTC())
+	default:
+		return fmt.Errorf("a time is %T in the database", column)
+	}
+	return nil
 }

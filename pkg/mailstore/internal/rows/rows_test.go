@@ -70,7 +70,7 @@ func TestAgain(t *testing.T) {
 		runs int
 	}{
 		"none": {nil, 1}, "retry": {of(mailstore.Retry), conflicts}, "reconnect": {of(mailstore.Reconnect), losses},
-		"pause": {of(mailstore.Pause), 1}, "data": {of(mailstore.Data), 1}, "unknown": {errors.New("x"), 1},
+		"pause": {of(mailstore.Pause), 1}, "data": {of(mailstore.Data), 1}, "unknown": {errors.New("x"), doubts},
 		"source": {&mailstore.Error{Class: mailstore.Retry, Err: errSource}, 1},
 	} {
 		synctest.Test(t, func(t *testing.T) {

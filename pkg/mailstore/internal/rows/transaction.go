@@ -28,7 +28,7 @@ func Transaction(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error 
 	return tx.Commit()
 }
 
-// broken says that an error comes from the end of ctx, where it would only say that a transaction is over.
+// broken adds that ctx has ended: the error alone would only say that the transaction is over.
 func broken(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", ctx.Err(), err)

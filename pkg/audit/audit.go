@@ -96,12 +96,12 @@ type auditor struct {
 	options Options
 	started time.Time
 	dead    map[ulid.ULID]bool
-	// floor is since when the log has every mail; what is older may have been purged.
+	// floor is the time from which on the log has every mail; what is older may have been purged.
 	floor time.Time
 	// low is the first id not joined yet.
 	low    ulid.ULID
 	report Report
-	// onlyLog: only the log's mails are looked at, rows of others mean nothing.
+	// onlyLog: the log's mails are looked up, and rows of other mails are passed over.
 	onlyLog bool
 }
 
@@ -116,7 +116,7 @@ func (a *auditor) listDead(ctx context.Context, letters Dead) error {
 	return nil
 }
 
-// shards prepares the reading of each shard, and finds since when the log is complete.
+// shards prepares the reading of each shard, and finds the time from which on the log is complete.
 func (a *auditor) shards(ctx context.Context, log Log, bounds []stream.Bounds) ([]heads, error) {
 	var shards []heads
 	for _, b := range bounds {
@@ -141,8 +141,8 @@ func (a *auditor) shards(ctx context.Context, log Log, bounds []stream.Bounds) (
 	return shards, nil
 }
 
-// oldest is since when a shard has every mail: whatever Options.Since says, since its first one. A shard that retention
-// has emptied has every mail since now.
+// oldest is the time from which on a shard has every mail: that of its first one, which Options.Since does not change. A
+// shard that retention has emptied is complete from now on.
 func (a *auditor) oldest(ctx context.Context, log Log, b stream.Bounds) (time.Time, error) {
 	at := a.started
 	err := log.Heads(ctx, stream.Bounds{Shard: b.Shard, From: 1, To: b.To}, func(h stream.Head) error {
@@ -183,7 +183,7 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 // join compares the records below high with the database and returns the others.
 func (a *auditor) join(ctx context.Context, window []record, high ulid.ULID) ([]record, error) {
 	if high.Compare(a.low) <= 0 {
-		return window, nil // all of it may have company to come
+		return window, nil // mail that belongs between these may still come
 	}
 	slices.SortFunc(window, func(x, y record) int { return x.id.Compare(y.id) })
 	below := func(id ulid.ULID) int {

@@ -54,7 +54,7 @@ func RunRange(ctx context.Context, log Log, dead Dead, db Database, streamName s
 	}
 	slices.SortFunc(records, func(x, y record) int { return x.id.Compare(y.id) })
 	records = a.distinct(records)
-	// A dead letter that was retried has an old id among new ones: not one query over all the time between.
+	// A dead letter that was retried has an old id among new ones: one query would read all the time between.
 	for len(records) > 0 {
 		n := 1
 		for n < len(records) && records[n].id.Time()-records[n-1].id.Time() <= uint64(Slack.Milliseconds()) {
@@ -128,7 +128,7 @@ func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to 
 	if err != nil {
 		return err
 	}
-	// Counted, but the purge did not come about: the process was killed in between.
+	// Already counted when the process was killed between the count and the purge.
 	if from = max(from, tally.To+1); from > to {
 		return nil
 	}

@@ -33,7 +33,7 @@ type Periodic struct {
 	audited     prometheus.Counter
 }
 
-// NewPeriodic makes the audit of a storer whose database keeps mail for retention (0: for ever).
+// NewPeriodic makes the audit of a storer whose database keeps mail for retention (0: indefinitely).
 func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, logger *slog.Logger, reg prometheus.Registerer) *Periodic {
 	p := &Periodic{
 		nc:        nc,

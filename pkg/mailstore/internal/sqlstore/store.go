@@ -1,0 +1,47 @@
+// Package sqlstore is what a mailstore.Store does whichever SQL database it keeps mail in. Packages mysql and sqlite
+// embed it, and give it a Dialect: what each of them says in its own words.
+package sqlstore
+
+import (
+	"context"
+	"database/sql"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/meter"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
+)
+
+// Dialect is what differs from one database to the other, and what a store was opened with.
+type Dialect struct {
+	Read      *sql.DB // the pool for queries
+	Packer    *mailstore.Packer
+	Retention time.Duration
+	Meter     *meter.Meter
+
+	// Transaction runs fn and commits.
+	Transaction func(ctx context.Context, fn func(*sql.Tx) error) error
+	// Insert writes a batch and returns how many of its mails were new.
+	Insert func(ctx context.Context, tx *sql.Tx, batch *rows.Batch) (stored int, err error)
+	// Key is the condition on the rows of a mail, in mail_raw and in inbox, and KeyArgs are its parameters.
+	Key     string
+	KeyArgs func(id ulid.ULID) []any
+	// UpdateInbox is the statement that rewrites the derived columns of a row where they differ, and UpdateArgs are its
+	// parameters.
+	UpdateInbox string
+	UpdateArgs  func(row *rows.Inbox) []any
+	// Uncount takes one mail of a day, its parameter, off counts.
+	Uncount string
+	// Classify wraps an error with what was being done and what to do about it.
+	Classify func(op string, err error) error
+	// Diagnose may know more about an error than it says; nil takes every error as it is.
+	Diagnose func(ctx context.Context, err error) error
+}
+
+// Store has the methods of a mailstore.Store that need nothing but a Dialect.
+type Store struct{ dialect Dialect }
+
+// New makes a Store.
+func New(d Dialect) *Store { return &Store{dialect: d} }
