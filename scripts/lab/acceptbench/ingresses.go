@@ -25,7 +25,7 @@ func (m *measurer) compareIngresses(ctx context.Context) error {
 			l := load{mode, size}
 			results, err := m.perNumber(ctx, l)
 			if err != nil {
-				return fmt.Errorf("%s: %w\nthe first ingress has logged:\n%s", l, err, m.fleet.Ingresses[0].Log())
+				return m.explained(ctx, l, err)
 			}
 			m.reportNumbers(l, results)
 		}

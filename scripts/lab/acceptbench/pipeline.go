@@ -46,7 +46,7 @@ func (m *measurer) pipeline(ctx context.Context, dir string) (err error) {
 			l := load{mode, size}
 			rounds, err := m.measure(ctx, l)
 			if err != nil {
-				return fmt.Errorf("%s: %w\nthe first ingress has logged:\n%s", l, err, m.fleet.Ingresses[0].Log())
+				return m.explained(ctx, l, err)
 			}
 			report(l, rounds)
 			if m.profile != "" {
@@ -57,6 +57,15 @@ func (m *measurer) pipeline(ctx context.Context, dir string) (err error) {
 		}
 	}
 	return nil
+}
+
+// explained adds what the first ingress has logged last, unless the run was interrupted.
+func (m *measurer) explained(ctx context.Context, l load, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	log := m.fleet.Ingresses[0].Log()
+	return fmt.Errorf("%s: %w\nthe first ingress has logged:\n%s", l, err, log[max(0, len(log)-3000):])
 }
 
 func (m *measurer) measure(ctx context.Context, l load) (rounds []round, err error) {
