@@ -95,7 +95,8 @@ func run(args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	dir, err := os.MkdirTemp(s.dir, "logbench")
+	s.server = bench.Path(s.server)
+	dir, err := os.MkdirTemp(bench.Path(s.dir), "logbench")
 	if err != nil {
 		return fmt.Errorf("-dir: %w", err)
 	}

@@ -3,6 +3,7 @@ package fleet
 import (
 	"database/sql"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,3 +74,18 @@ func Seed(service string) string { return "deploy/secrets/default/nats_" + servi
 
 // Setenv adds environment variables for the next start.
 func (p *Process) Setenv(env ...string) { p.env = append(slices.Clone(p.env), env...) }
+
+// UseProfiles makes nats-server and every service serve its profiles, at Addrs["debug"] below /debug/pprof/. Call it
+// before anything is started.
+func (f *Fleet) UseProfiles() {
+	for _, p := range append([]*Process{f.NATS, f.Storer, f.Warmer}, f.Ingresses...) {
+		addr := FreeAddr()
+		p.Addrs["debug"] = addr
+		if p == f.NATS {
+			_, port, _ := net.SplitHostPort(addr)
+			p.args = append(slices.Clone(p.args), "-profile", port)
+			continue
+		}
+		p.Setenv("DEBUG_ADDR=" + addr)
+	}
+}

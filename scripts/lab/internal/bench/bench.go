@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,6 +21,14 @@ func Usage(fs *flag.FlagSet, text string) {
 
 // Progress tells on standard error what is being done, so that standard output has the tables only.
 func Progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "  … "+format+"\n", args...) }
+
+// Path is a path as it was typed: scripts/bench changes the directory and says in BENCH_FROM where it was called.
+func Path(typed string) string {
+	if typed == "" || filepath.IsAbs(typed) {
+		return typed
+	}
+	return filepath.Join(os.Getenv("BENCH_FROM"), typed)
+}
 
 // Ints is a flag: whole numbers from 1, separated by commas.
 type Ints []int
