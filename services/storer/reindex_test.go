@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
@@ -41,7 +43,7 @@ func TestReindexPassesOverARefusedMail(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			s := &reindexStore{refusal: refusal}
-			cmd := replayCommand(Config{}, Deps{Store: s, Logger: slog.New(slog.DiscardHandler)}, "")
+			cmd := replayCommand(Config{}, Deps{Conn: new(nats.Conn), Store: s, Logger: slog.New(slog.DiscardHandler)}, "")
 			h := cmd.Handler(replaycmd.Options{Reindex: true})
 			batch := make([]*stream.Message, 0, 21)
 			for _, sender := range senders(20) {
