@@ -38,6 +38,7 @@ type committer struct {
 
 const (
 	packsInFlight = 2
+	gatherTimes   = 5
 	answerWait    = 5 * time.Second
 	firstPause    = 50 * time.Millisecond
 	longPause     = 2 * time.Second
@@ -45,11 +46,15 @@ const (
 
 // limits are what a committer is tuned by.
 type limits struct {
-	// inFlight is how many packs may be undecided before the next one is made. Measured (bench commit): more than two
-	// made packs smaller and slower on one server, and p99 worse on three.
+	// inFlight is how many packs may be undecided before the next one is made; the second is made only when half of what
+	// fits waits. Measured (bench commit): more, and smaller ones, are slower on one server, and make p99 worse on three.
 	inFlight int
-	// linger is how long a pack waits for more mail while the log is busy anyway.
-	linger time.Duration
+	// linger is how long a second pack waits for more mail. After a pack, as many mails as its senders and the queue can
+	// bring are waited for, gatherTimes as long as it took: between two mails of a sender there are four round trips
+	// under the same load. Measured (bench accept, 64 senders of 4 KB): 63 mails in a message instead of 30, two thirds of
+	// the log's processor time, and four ingresses accept 0.93 instead of 0.64 times what one does. Never longer than
+	// gatherMost. A lone sender does not wait: one mail is all that is expected.
+	linger, gatherMost time.Duration
 	// answer is how long one attempt waits. An election of a leader takes 4 to 9 seconds; a second attempt during it
 	// costs little, a fsync that takes longer than this costs a copy.
 	answer time.Duration
@@ -58,7 +63,7 @@ type limits struct {
 }
 
 func defaultLimits() limits {
-	return limits{inFlight: packsInFlight, linger: time.Millisecond, answer: answerWait, pause: firstPause, longest: longPause}
+	return limits{inFlight: packsInFlight, linger: time.Millisecond, gatherMost: 20 * time.Millisecond, answer: answerWait, pause: firstPause, longest: longPause}
 }
 
 // effects are what a committer wants to be done.
@@ -252,10 +257,10 @@ func (c *committer) ready(now time.Time) bool {
 		return false
 	case c.full():
 		return true
-	case len(c.packs) == 0 && (!now.Before(c.gather) || len(c.queue) >= c.expected):
-		return true
+	case len(c.packs) == 0:
+		return !now.Before(c.gather) || len(c.queue) >= c.expected
 	}
-	return now.Sub(c.queue[0].arrived) >= c.linger
+	return c.half() && now.Sub(c.queue[0].arrived) >= c.linger
 }
 
 // wake is when it wants to be ticked, zero when nothing is due.
@@ -272,16 +277,14 @@ func (c *committer) wake() time.Time {
 		}
 	}
 	if c.up && len(c.queue) > 0 && len(c.packs) < c.inFlight {
-		arrived := c.queue[0].arrived
-		t := arrived.Add(c.linger)
-		switch {
-		case len(c.packs) > 0 || c.gather.After(t):
-		case c.gather.After(arrived):
-			t = c.gather
-		default:
-			t = arrived
+		switch arrived := c.queue[0].arrived; {
+		case len(c.packs) == 0 && c.gather.After(arrived):
+			soonest(c.gather)
+		case len(c.packs) == 0:
+			soonest(arrived)
+		case c.half():
+			soonest(arrived.Add(c.linger))
 		}
-		soonest(t)
 	}
 	return at
 }

@@ -23,9 +23,10 @@ type pack struct {
 	// may be made.
 	attempt uint64
 	due     time.Time
-	awaited int   // mails whose Publish still waits
-	unsure  bool  // an attempt may have stored it
-	last    error // why it is not stored yet
+	begun   time.Time // the first attempt
+	awaited int       // mails whose Publish still waits
+	unsure  bool      // an attempt may have stored it
+	last    error     // why it is not stored yet
 	// sending: an attempt is being written to the connection, so the payload must stay as it is, decided or not.
 	sending int
 	dropped bool
@@ -48,6 +49,11 @@ func (a attempt) message(subject, reply string) *nats.Msg {
 // full says that more waits than fits into a pack, or just as much.
 func (c *committer) full() bool {
 	return c.bytes >= stream.MaxPackBytes || c.room >= stream.PackRoom || len(c.queue) >= maxPackMails
+}
+
+// half says that half of what fits into a pack waits.
+func (c *committer) half() bool {
+	return c.bytes >= stream.MaxPackBytes/2 || c.room >= stream.PackRoom/2
 }
 
 // maxPackMails bounds a pack of tiny mails, as the headers do.
@@ -82,7 +88,9 @@ func (c *committer) cut() *pack {
 // send makes the next attempt of a pack.
 func (c *committer) send(now time.Time, p *pack) {
 	c.number++
-	p.tries++
+	if p.tries++; p.tries == 1 {
+		p.begun = now
+	}
 	p.attempt, p.due = c.number, now.Add(c.answer)
 	p.sending++
 	c.attempts[c.number] = p

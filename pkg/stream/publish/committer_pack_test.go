@@ -24,24 +24,23 @@ func TestNobodyWaitsWhenIdle(t *testing.T) {
 	w.end()
 }
 
-// TestWaitingMailsShareAPack: what arrives while a pack is on its way makes up the next one, for at most linger; a
-// third one waits until one of the two is decided.
+// TestWaitingMailsShareAPack: what arrives while a pack is on its way makes up the next one. It leaves when the first is
+// decided, or earlier when it is half of a whole one; a third never before.
 func TestWaitingMailsShareAPack(t *testing.T) {
+	const half = stream.MaxPackBytes / 2
 	w := newWorld(t)
 	w.add(1000)
-	for range 9 {
-		w.add(1000)
-	}
+	w.add(half - 1)
+	w.pass(20 * w.c.linger)
 	if len(w.transit) != 1 || len(w.transit[0].mails) != 1 {
 		t.Fatalf("%d packs left, want that of the first mail", len(w.transit))
 	}
+	w.add(1)
 	w.pass(w.c.linger)
-	if len(w.transit) != 2 || len(w.transit[1].mails) != 9 {
-		t.Fatalf("%d packs left, want a second one with 9 mails", len(w.transit))
+	if len(w.transit) != 2 || len(w.transit[1].mails) != 2 {
+		t.Fatalf("%d packs left, want a second one with 2 mails", len(w.transit))
 	}
-	for range 20 {
-		w.add(1000)
-	}
+	w.add(stream.MaxPackBytes)
 	w.pass(20 * w.c.linger)
 	if len(w.transit) != 2 {
 		t.Fatal("a third pack left before the first was decided")
@@ -49,13 +48,13 @@ func TestWaitingMailsShareAPack(t *testing.T) {
 	w.handed(w.transit[0], nil)
 	w.decide(w.transit[0], nil)
 	w.reply(w.transit[0])
-	if len(w.transit) != 3 || len(w.transit[2].mails) != 20 {
-		t.Fatalf("%d packs left, want a third one with 20 mails", len(w.transit))
+	if len(w.transit) != 3 {
+		t.Fatalf("%d packs left, want a third one", len(w.transit))
 	}
 	w.end()
 }
 
-// TestGathering: after a pack its senders' next mails are waited for, until all have come or for as long as linger.
+// TestGathering: after a pack its senders' next mails are waited for, until all have come or the time for that is over.
 func TestGathering(t *testing.T) {
 	for _, come := range []int{8, 5} {
 		w := newWorld(t)
@@ -77,7 +76,11 @@ func TestGathering(t *testing.T) {
 			if len(w.transit) != 1 {
 				t.Fatal("it did not wait for the others")
 			}
-			w.pass(w.c.linger)
+			w.pass(w.c.linger - 1)
+			if len(w.transit) != 1 {
+				t.Fatal("it did not wait for the others for its time")
+			}
+			w.pass(1)
 		}
 		if len(w.transit) != 2 || len(w.transit[1].mails) != come {
 			t.Fatalf("%d packs left, want a second one with %d mails", len(w.transit), come)

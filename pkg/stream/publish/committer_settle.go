@@ -95,7 +95,8 @@ func (c *committer) refused(now time.Time, p *pack, a answer) {
 func (c *committer) conclude(now time.Time, p *pack, err error) {
 	c.tellAll(p, err)
 	c.drop(p)
-	c.gather, c.expected = now.Add(c.linger), len(p.items)+len(c.queue)
+	c.gather = now.Add(min(max(gatherTimes*now.Sub(p.begun), c.linger), c.gatherMost))
+	c.expected = len(p.items) + len(c.queue)
 }
 
 func (c *committer) tellAll(p *pack, err error) {

@@ -47,6 +47,9 @@ func (m *measurer) perNumber(ctx context.Context, l load) (map[int][]sample, err
 			if err != nil {
 				return nil, err
 			}
+			if s.messages, err = m.messages(ctx); err != nil {
+				return nil, err
+			}
 			bench.Progress("%s, round %d of %d: %.0f mails/s with -ingresses %d", l, round+1, m.rounds, s.rate, n)
 			results[n] = append(results[n], s)
 		}
@@ -56,6 +59,19 @@ func (m *measurer) perNumber(ctx context.Context, l load) (map[int][]sample, err
 
 // emptyLog discards what is in the log: nobody stores it here, and it would become full.
 func (m *measurer) emptyLog(ctx context.Context) error {
+	return m.withLog(ctx, func(s jetstream.Stream) error { return s.Purge(ctx) })
+}
+
+// messages is how many messages the mails in the log share.
+func (m *measurer) messages(ctx context.Context) (n uint64, err error) {
+	err = m.withLog(ctx, func(s jetstream.Stream) error {
+		n = s.CachedInfo().State.Msgs
+		return nil
+	})
+	return n, err
+}
+
+func (m *measurer) withLog(ctx context.Context, fn func(jetstream.Stream) error) error {
 	nc, err := nats.Connect("nats://" + m.fleet.NATS.Addrs["client"])
 	if err != nil {
 		return err
@@ -69,14 +85,14 @@ func (m *measurer) emptyLog(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.Purge(ctx)
+	return fn(s)
 }
 
 func (m *measurer) reportNumbers(l load, results map[int][]sample) {
 	first := m.ingresses[0]
 	fmt.Printf("\n%s: processor time per mail in µs\n", l)
 	var t bench.Table
-	t.Row("ingresses", "mails/s", "ratio", "ingress", "nats", "ingress + nats", "ratio")
+	t.Row("ingresses", "mails/s", "ratio", "ingress", "nats", "ingress + nats", "ratio", "mails/message")
 	rate := func(s sample) float64 { return s.rate }
 	both := func(s sample) float64 { return s.of(front()...) }
 	for _, n := range m.ingresses {
@@ -86,7 +102,8 @@ func (m *measurer) reportNumbers(l load, results map[int][]sample) {
 			rates, times = bench.Ratio(got, rate, base, rate).Text(2), bench.Ratio(got, both, base, both).Text(2)
 		}
 		of := func(name string) string { return bench.Of(got, func(s sample) float64 { return s.of(name) }).Text(0) }
-		t.Row(fmt.Sprint(n), bench.Of(got, rate).Text(0), rates, of(ingress), of(natsServer), bench.Of(got, both).Text(0), times)
+		t.Row(fmt.Sprint(n), bench.Of(got, rate).Text(0), rates, of(ingress), of(natsServer), bench.Of(got, both).Text(0), times,
+			bench.Of(got, func(s sample) float64 { return float64(m.mails) / max(1, float64(s.messages)) }).Text(1))
 	}
 	t.Write(os.Stdout)
 }

@@ -82,9 +82,10 @@ func peak(pid int) float64 {
 
 // sample is one measurement.
 type sample struct {
-	rate float64            // mails per second
-	cpu  map[string]float64 // microseconds per mail, of each process
-	peak map[string]float64 // MiB
+	messages uint64             // of the log, that carry the mails; where that is counted
+	rate     float64            // mails per second
+	cpu      map[string]float64 // microseconds per mail, of each process
+	peak     map[string]float64 // MiB
 }
 
 func newSample(mails int, took time.Duration, before, after map[string]time.Duration) sample {
