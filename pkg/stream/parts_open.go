@@ -19,14 +19,14 @@ const readAhead = 3
 
 // partReader reads the parts of a large mail in order.
 type partReader struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	mail   *Message
-	asked  uint32 // parts asked for
-	given  uint32 // parts taken from flight
-	flight [readAhead]chan partAnswer
-	rest   []byte
-	err    error
+	ctx     context.Context
+	cancel  context.CancelFunc
+	mail    *Message
+	asked   uint32 // parts asked for
+	given   uint32 // parts taken from pending
+	pending [readAhead]chan partAnswer
+	rest    []byte
+	err     error
 }
 
 type partAnswer struct {
@@ -55,7 +55,7 @@ func (p *partReader) Read(b []byte) (int, error) {
 func (p *partReader) Close() error {
 	p.cancel()
 	for ; p.given < p.asked; p.given++ {
-		<-p.flight[p.given%readAhead]
+		<-p.pending[p.given%readAhead]
 	}
 	p.rest, p.err = nil, errors.New("read after Close")
 	return nil
@@ -71,7 +71,7 @@ func (p *partReader) part() ([]byte, error) {
 		p.ask(p.asked)
 		p.asked++
 	}
-	a := <-p.flight[p.given%readAhead]
+	a := <-p.pending[p.given%readAhead]
 	i := p.given
 	p.given++
 	return p.check(i, a)
@@ -79,7 +79,7 @@ func (p *partReader) part() ([]byte, error) {
 
 func (p *partReader) ask(i uint32) {
 	c := make(chan partAnswer, 1)
-	p.flight[i%readAhead] = c
+	p.pending[i%readAhead] = c
 	seq := p.mail.partSequence(i)
 	go func() {
 		r, err := p.mail.log.Sequence(p.ctx, p.mail.Stream, seq)
