@@ -12,7 +12,6 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -44,8 +43,8 @@ type sent struct {
 // shipment is one attempt as it left.
 type shipment struct {
 	attempt
-	msg     *nats.Msg
 	mails   []*sent
+	written bool
 	handed  bool // the connection has it
 	decided bool // by the log
 	answer  *answer
@@ -114,32 +113,40 @@ func (w *world) tell(m *sent, err error) {
 func sure(err error) bool { return err != nil && !errors.Is(err, ErrUnconfirmed) }
 
 func (w *world) ship(a attempt) {
-	msg := a.message("mail.in.0", "")
-	s := &shipment{attempt: a, msg: &nats.Msg{Subject: msg.Subject, Header: msg.Header, Data: slices.Clone(msg.Data)}}
-	got, err := stream.Decode(record.Record{Stream: "MAIL_0", Header: msg.Header, Data: s.msg.Data}, record.Source{})
-	if err != nil {
-		w.t.Fatalf("attempt %d cannot be decoded: %v", a.number, err)
-	}
-	if len(msg.Data) > stream.MaxPackBytes && len(got) > 1 || headerSize(msg.Header) > stream.MaxPackHeader && len(got) > 1 {
-		w.t.Fatalf("a pack of %d mails has %d bytes and %d of headers", len(got), len(msg.Data), headerSize(msg.Header))
-	}
-	for i, it := range a.pack.items {
-		m := w.byItem[it]
-		if got[i].ID.String() != m.id || !bytes.Equal(got[i].Raw, m.bytes) {
-			w.t.Fatalf("attempt %d: mail %d is not %s with its own bytes", a.number, i, m.id)
-		}
-		s.mails = append(s.mails, m)
-	}
-	base := a.id
-	content := fmt.Sprint(len(s.mails), len(msg.Data), s.mails[0].id)
-	if was, ok := w.sizes[base]; ok && was != content {
-		w.t.Fatalf("id %s is used for other bytes: %s, was %s", base, content, was)
-	}
-	w.sizes[base] = content
 	if a.pack.awaited == 0 {
 		w.t.Fatalf("attempt %d of a pack that nobody awaits", a.number)
 	}
+	s := &shipment{attempt: a}
+	for _, it := range a.pack.items {
+		s.mails = append(s.mails, w.byItem[it])
+	}
 	w.transit = append(w.transit, s)
+}
+
+// write makes the message of a shipment, as the driver does some time after it was told to send it, and checks it.
+func (w *world) write(s *shipment) {
+	if s.written {
+		return
+	}
+	s.written = true
+	msg := s.message("mail.in.0", "")
+	got, err := stream.Unpack(msg.Header, msg.Data)
+	if err != nil || len(got) != len(s.mails) {
+		w.t.Fatalf("attempt %d of %d mails has %d: %v", s.number, len(s.mails), len(got), err)
+	}
+	if len(got) > 1 && (len(msg.Data) > stream.MaxPackBytes || headerSize(msg.Header) > stream.MaxPackHeader) {
+		w.t.Fatalf("a pack of %d mails has %d bytes and %d of headers", len(got), len(msg.Data), headerSize(msg.Header))
+	}
+	for i, m := range s.mails {
+		if got[i].ID.String() != m.id || !bytes.Equal(got[i].Raw, m.bytes) {
+			w.t.Fatalf("attempt %d: mail %d is not %s with its own bytes", s.number, i, m.id)
+		}
+	}
+	content := fmt.Sprint(len(s.mails), len(msg.Data), s.mails[0].id)
+	if was, ok := w.sizes[s.id]; ok && was != content {
+		w.t.Fatalf("id %s is used for other bytes: %s, was %s", s.id, content, was)
+	}
+	w.sizes[s.id] = content
 }
 
 func headerSize(h nats.Header) (n int) {
@@ -174,6 +181,7 @@ func (w *world) handed(s *shipment, err error) {
 	if s.handed {
 		return
 	}
+	w.write(s)
 	s.handed = true
 	w.c.sent(w.now, s.attempt, err)
 	w.settle()
@@ -185,6 +193,7 @@ func (w *world) decide(s *shipment, refusal *refusal) {
 		return
 	}
 	s.decided = true
+	w.write(s)
 	if refusal != nil {
 		s.answer = &answer{Error: refusal}
 		return
