@@ -3,7 +3,6 @@ package publish
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -100,7 +99,7 @@ func (p *Publisher) Publish(ctx context.Context, m Mail) (err error) {
 	p.metrics.inflight.Inc()
 	defer func() {
 		p.metrics.inflight.Dec()
-		p.metrics.duration.WithLabelValues(resultLabel(err)).Observe(time.Since(start).Seconds())
+		p.metrics.published(err, time.Since(start))
 	}()
 	id, err := checkMail(m)
 	if err != nil {
@@ -159,18 +158,3 @@ func (p *Publisher) release(bytes int) {
 
 // unconfirmed wraps why with %v, so that the result never matches ErrBusy or ErrFull.
 func unconfirmed(why error) error { return fmt.Errorf("%w: %v", ErrUnconfirmed, why) }
-
-func resultLabel(err error) string {
-	for label, kind := range map[string]error{
-		"full": ErrFull, "busy": ErrBusy, "unavailable": ErrUnavailable, "unconfirmed": ErrUnconfirmed,
-		"unsynced": ErrUnsynced, "clock": ErrClock, "refused": ErrRefused,
-	} {
-		if errors.Is(err, kind) {
-			return label
-		}
-	}
-	if err != nil {
-		return "error"
-	}
-	return "stored"
-}

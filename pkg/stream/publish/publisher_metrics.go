@@ -1,7 +1,9 @@
 package publish
 
 import (
+	"errors"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -10,6 +12,7 @@ import (
 
 type publisherMetrics struct {
 	duration      *prometheus.HistogramVec
+	stored        prometheus.Observer // of duration
 	inflight      prometheus.Gauge
 	inflightBytes prometheus.Gauge
 	packMails     prometheus.Histogram
@@ -45,8 +48,38 @@ func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
 			Name: "sluice_publish_shard_durability", Help: "1 for the durability class of this shard.",
 		}, []string{"shard", "durability"}),
 	}
+	m.stored = m.duration.WithLabelValues("stored")
 	reg.MustRegister(m.duration, m.inflight, m.inflightBytes, m.packMails, m.answers, m.up, m.durability)
 	return m
+}
+
+// published counts how long a mail took and how it ended.
+func (m *publisherMetrics) published(err error, took time.Duration) {
+	if err == nil {
+		m.stored.Observe(took.Seconds())
+		return
+	}
+	m.duration.WithLabelValues(resultLabel(err)).Observe(took.Seconds())
+}
+
+func resultLabel(err error) string {
+	switch {
+	case errors.Is(err, ErrFull):
+		return "full"
+	case errors.Is(err, ErrBusy):
+		return "busy"
+	case errors.Is(err, ErrUnconfirmed):
+		return "unconfirmed"
+	case errors.Is(err, ErrUnavailable):
+		return "unavailable"
+	case errors.Is(err, ErrUnsynced):
+		return "unsynced"
+	case errors.Is(err, ErrClock):
+		return "clock"
+	case errors.Is(err, ErrRefused):
+		return "refused"
+	}
+	return "error"
 }
 
 func (m *publisherMetrics) shard(number int, up bool, d stream.Durability) {
