@@ -37,7 +37,7 @@ func (g guarded) run(t *testing.T, ctx context.Context, who, program string, arg
 	return out
 }
 
-// Issue 6: the accounts in deploy/nats, as committed. Each service can do its work with its own seed, and nothing else.
+// The accounts in deploy/nats, as committed. Each service can do its work with its own seed, and nothing else.
 func TestAccounts(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()

@@ -72,7 +72,7 @@ func (a *allinone) count(t *testing.T, query string) (n int) {
 	return n
 }
 
-// Issue 3, show 1: real clients, decoded subject, equal bytes, sluicectl.
+// Real clients, decoded subject, equal bytes, sluicectl.
 func TestAllinoneTakesMailFromRealClients(t *testing.T) {
 	need(t, "smtp-source", "swaks", "curl")
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -119,7 +119,7 @@ func TestAllinoneTakesMailFromRealClients(t *testing.T) {
 	}
 }
 
-// Issue 3, show 2: what got 250 survives a crash, once; Ctrl-C ends within 5 s.
+// What got 250 survives a crash, once; Ctrl-C ends within 5 s.
 func TestAllinoneKilledUnderLoadLosesNothing(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -168,7 +168,7 @@ func TestAllinoneKilledUnderLoadLosesNothing(t *testing.T) {
 	}
 }
 
-// Issue 3, show 6: too large, cut off, and the second mail on a connection.
+// Too large, cut off, and the second mail on a connection.
 func TestAllinoneRefusesAndGoesOn(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

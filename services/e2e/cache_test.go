@@ -17,7 +17,7 @@ import (
 	"github.com/sluice-mail/sluice/services/e2e/fleet"
 )
 
-// Issue 7, show 3; promise 6: a cache that has lost everything is warm again after a replay.
+// Promise 6: A cache that has lost everything is warm again after a replay.
 func TestFlushedCacheIsWarmedAgain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()

@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-mail/sluice/services/e2e/fleet"
 )
 
-// Issue 3, show 5: a missing or wrong variable names itself, its value and what is allowed, and exits 1.
+// A missing or wrong variable names itself, its value and what is allowed, and exits 1.
 func TestWrongVariablesNameThemselves(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()

@@ -62,7 +62,7 @@ func acked(acks string) int {
 	return bytes.Count(raw, []byte(`"acked"`))
 }
 
-// Issue 3, show 3: services of their own, started and stopped in any order; each says once what it waits for.
+// Services of their own, started and stopped in any order; each says once what it waits for.
 func TestServicesStartInAnyOrder(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
@@ -169,7 +169,7 @@ func dialogue(t *testing.T, addr string) string {
 	return reply
 }
 
-// Issue 3, show 4, first half; promise 3: the database is away, the ingress goes on, nothing is lost, doubled, or given
+// Promise 3: The database is away, the ingress goes on, nothing is lost, doubled, or given
 // up, and no delivery attempts are burnt.
 func TestDatabaseAwayUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
@@ -208,7 +208,7 @@ func TestDatabaseAwayUnderLoad(t *testing.T) {
 	rows(t, f.DSN(), "SELECT COUNT(*) FROM mail_raw WHERE part = 0", r.Acks.Stored)
 }
 
-// Issue 3, show 4, second half; promise 2: without the log the ingress says 4xx, never 250, and recovers by itself.
+// Promise 2: Without the log the ingress says 4xx, never 250, and recovers by itself.
 func TestLogAwayUnderLoad(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()

@@ -81,7 +81,7 @@ func ctl(t *testing.T, ctx context.Context, f *fleet.Fleet, args ...string) {
 	}
 }
 
-// Issue 7, show 7: what is added to or removed from the policy is in force on every ingress within a second; three are
+// What is added to or removed from the policy is in force on every ingress within a second; three are
 // allowed here, because tests run on busy machines. The time is logged.
 func TestDomainsAndRecipientsLive(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)

@@ -14,7 +14,7 @@ import (
 	loadgen "github.com/sluice-mail/sluice/services/internal/load"
 )
 
-// Issue 7, show 1, last part: a replay at half of its free rate leaves live intake its p99 within a factor of 2. A
+// A replay at half of its free rate leaves live intake its p99 within a factor of 2. A
 // measurement: it is run by hand, on a machine with nothing else to do.
 func TestReplayLeavesLiveIntakeAlone(t *testing.T) {
 	if os.Getenv("SLUICE_E2E_MAILS") == "" {

@@ -19,7 +19,7 @@ import (
 	loadgen "github.com/sluice-mail/sluice/services/internal/load"
 )
 
-// replayMails is how many mails are replayed; SLUICE_E2E_MAILS=100000 is what issue 7 asks for, by hand.
+// replayMails is how many mails are replayed; SLUICE_E2E_MAILS=100000 is for a run by hand.
 func replayMails(t *testing.T) int {
 	t.Helper()
 	value := os.Getenv("SLUICE_E2E_MAILS")
@@ -40,7 +40,7 @@ type replayed struct {
 	mails int
 }
 
-// Issue 7, show 1: any stretch of the log goes into another database, once, whatever happens meanwhile.
+// Any stretch of the log goes into another database, once, whatever happens meanwhile.
 func TestReplay(t *testing.T) {
 	n := replayMails(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute+time.Duration(n/100)*time.Second)

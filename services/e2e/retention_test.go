@@ -19,7 +19,7 @@ import (
 	loadgen "github.com/sluice-mail/sluice/services/internal/load"
 )
 
-// Issue 7, show 6; promise 7. The room is small and the keep short, so that both push mail out of the log all the time.
+// Promise 7. The room is small and the keep short, so that both push mail out of the log all the time.
 func TestRetention(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
