@@ -2,6 +2,7 @@ package consume
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"time"
 )
@@ -14,20 +15,20 @@ type mark struct {
 	At time.Time `json:"at"`
 	// Delivered is how often the message had been delivered.
 	Delivered uint64 `json:"delivered,omitempty"`
-	// Mails are those that are handled, by their place in the message, from 0; Found is how often a process has ended
-	// while it handled just this one.
+	// Mails are those that are handled, by their place in the message, from 0.
 	Mails []int `json:"mails,omitempty"`
-	Found int   `json:"found,omitempty"`
-	// Singly: a process has ended with several of them, so they are handled one by one. Buried are dead letters already.
-	Singly bool  `json:"singly,omitempty"`
-	Buried []int `json:"buried,omitempty"`
+	// Singly: a process has ended with several of them, so they are handled one by one. Found says of which mails the own
+	// mark was found, and how often. Buried are dead letters already.
+	Singly bool        `json:"singly,omitempty"`
+	Found  map[int]int `json:"found,omitempty"`
+	Buried []int       `json:"buried,omitempty"`
 	// Doubt is a process that asks whether By still lives: the log takes writes, and By has not refreshed its mark.
 	Doubt string `json:"doubt,omitempty"`
 }
 
 // equal says whether both say the same, at whatever time.
 func (k mark) equal(o mark) bool {
-	return k.By == o.By && k.Delivered == o.Delivered && k.Found == o.Found && k.Singly == o.Singly && k.Doubt == o.Doubt &&
+	return k.By == o.By && k.Delivered == o.Delivered && maps.Equal(k.Found, o.Found) && k.Singly == o.Singly && k.Doubt == o.Doubt &&
 		slices.Equal(k.Mails, o.Mails) && slices.Equal(k.Buried, o.Buried)
 }
 

@@ -36,9 +36,7 @@ func (s *settler) step(now time.Time, t *task) (ended bool) {
 			s.finish(now, t)
 			return true
 		case len(t.doomed) > 0 && !s.grave:
-			d := t.doomed[0]
-			t.doomed = t.doomed[1:]
-			s.settle(d.mail, fateSkipped, d.reason)
+			s.buryDone(t, t.doomed[0].mail, fateSkipped)
 		case t.message != nil && s.stopping:
 			s.abandon(now, t)
 			return true
@@ -58,7 +56,7 @@ func (s *settler) step(now time.Time, t *task) (ended bool) {
 
 // pick is what the next call of a task is about.
 func (s *settler) pick(t *task) []*mail {
-	if t.single || t.message != nil && t.message.singly {
+	if t.single || t.mails[0].suspicious() || t.message != nil && t.message.singly {
 		return t.mails[:1]
 	}
 	n, _ := fitting(t.mails, s.batchMails, s.batchBytes)

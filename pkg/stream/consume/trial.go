@@ -77,15 +77,19 @@ func (s *settler) adopt(t *task, k mark, lost bool) {
 			s.settle(m.mails[i], fateKnown, "")
 		}
 	}
-	m.singly = m.singly || k.Singly || lost && len(k.Mails) > 1
-	if found := k.Found; len(k.Mails) == 1 && k.Mails[0] >= 0 && k.Mails[0] < len(m.mails) {
-		if lost {
-			found++
+	m.singly = k.Singly || lost && len(k.Mails) > 1
+	for _, it := range m.mails {
+		it.doomed, it.found = false, 0 // what the entry does not say was no evidence
+	}
+	for i, n := range k.Found {
+		if i >= 0 && i < len(m.mails) {
+			m.mails[i].found = n
 		}
-		m.mails[k.Mails[0]].found = found
+	}
+	if lost && len(k.Mails) == 1 && k.Mails[0] >= 0 && k.Mails[0] < len(m.mails) {
+		m.mails[k.Mails[0]].found++
 	}
 	for _, it := range m.mails {
-		it.doomed = false
 		switch {
 		case it.final:
 		case it.found >= foundPoison:
@@ -98,7 +102,7 @@ func (s *settler) adopt(t *task, k mark, lost bool) {
 	}
 	if lost {
 		s.say(slog.LevelWarn, "a process ended while it handled mail; going on with that mail by itself",
-			"place", m.place, "mails", k.Mails, "found", k.Found+1, "process", k.By)
+			"place", m.place, "mails", k.Mails, "found before", k.Found, "process", k.By)
 	}
 }
 
@@ -139,33 +143,28 @@ func (s *settler) requeue(t *task) {
 // wanted is the mark for the next thing of a trial.
 func (s *settler) wanted(now time.Time, t *task) mark {
 	k := s.knowledge(t)
-	k.By, k.At, k.Mails, k.Found = s.instance, now, nil, 0
-	next := []*mail{}
+	k.By, k.At, k.Singly = s.instance, now, t.message.singly
 	if len(t.doomed) > 0 {
-		next = append(next, t.doomed[0].mail)
-	} else {
-		next = s.pick(t)
+		k.Mails = []int{t.doomed[0].mail.Index}
+		return k
 	}
-	for _, it := range next {
+	for _, it := range s.pick(t) {
 		k.Mails = append(k.Mails, it.Index)
-	}
-	if len(next) == 1 {
-		k.Found = next[0].found
 	}
 	return k
 }
 
-// knowledge is what is worth knowing about a trial while nobody handles its mails.
+// knowledge is what is worth knowing about a trial while nobody handles its mails, also when it is over: its message may
+// come again.
 func (s *settler) knowledge(t *task) mark {
 	m := t.message
-	k := mark{Delivered: m.delivered, Buried: slices.Clone(m.buried)}
-	if m.open == 0 {
-		return k
-	}
-	k.Singly = m.singly
+	k := mark{Delivered: m.delivered, Buried: slices.Clone(m.buried), Singly: m.singly && m.open > 0}
 	for _, it := range m.mails {
-		if !it.final && it.found > 0 {
-			k.Mails, k.Found = []int{it.Index}, it.found
+		if it.found > 0 {
+			if k.Found == nil {
+				k.Found = make(map[int]int)
+			}
+			k.Found[it.Index] = it.found
 		}
 	}
 	return k
@@ -186,8 +185,8 @@ func (s *settler) release(now time.Time, t *task) {
 
 // leave is the change to an entry that nobody holds: it goes when it says nothing.
 func (s *settler) leave(now time.Time, k mark) *change {
-	k.By, k.Doubt, k.At = "", "", now
-	if len(k.Buried) == 0 && !k.Singly && k.Found == 0 {
+	k.By, k.Doubt, k.At, k.Mails = "", "", now, nil
+	if len(k.Buried) == 0 && !k.Singly && len(k.Found) == 0 {
 		return &change{nil}
 	}
 	return &change{&k}
