@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -80,10 +81,19 @@ func (f *Fixture) Mail(shard int, raw string, rcpts ...string) (id ulid.ULID, se
 // Pack publishes small mails in one message.
 func (f *Fixture) Pack(shard int, raws ...string) (ids []ulid.ULID, seq uint64) {
 	f.t.Helper()
+	return f.SpoiltPack(shard, -1, raws...)
+}
+
+// SpoiltPack is Pack, but the mail with that number, from 0, is not what its envelope says.
+func (f *Fixture) SpoiltPack(shard, spoilt int, raws ...string) (ids []ulid.ULID, seq uint64) {
+	f.t.Helper()
 	var envelopes [][]byte
 	var payload []byte
-	for _, raw := range raws {
+	for i, raw := range raws {
 		env := Envelope([]byte(raw))
+		if i == spoilt {
+			raw = strings.Repeat("?", len(raw))
+		}
 		text, err := proto.Marshal(env)
 		if err != nil {
 			f.t.Fatal(err)
