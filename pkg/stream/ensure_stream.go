@@ -119,6 +119,7 @@ func (e ensurer) buckets(ctx context.Context) error {
 		{Bucket: PolicyBucket, Description: "Sluice: accepted domains and recipients"},
 		{Bucket: LeaseBucket, Description: "Sluice: jobs that one process does at a time", TTL: LeaseTTL},
 		{Bucket: ReplayBucket, Description: "Sluice: progress of replays"},
+		{Bucket: MarksBucket, Description: "Sluice: messages that have been delivered several times", TTL: MarksTTL},
 		{Bucket: AuditBucket, Description: "Sluice: tallies of what was purged from the log"},
 	} {
 		want.Replicas, want.MaxBytes, want.Storage = e.shape.Replicas, bucketBytes, jetstream.FileStorage

@@ -46,6 +46,11 @@ const (
 	ReplayBucket = "sluice_replay"
 	// AuditBucket holds the tallies that let an audit account for mail that retention has purged.
 	AuditBucket = "sluice_audit"
+	// MarksBucket holds what workers tell each other about messages that have been delivered several times, so that a
+	// mail that ends its process is found, and nobody else is taken for it. It is on disk: in one process with the log,
+	// it must outlive that process. An entry that nobody touches for MarksTTL goes.
+	MarksBucket = "sluice_marks"
+	MarksTTL    = time.Hour
 	// LeaseTTL is how long an entry of LeaseBucket lives when nobody renews it.
 	LeaseTTL = 30 * time.Second
 )
@@ -84,8 +89,10 @@ const (
 )
 
 const (
-	// AckWait is how long the log waits for a word about a message it has delivered before it delivers it again.
-	AckWait       = 60 * time.Second
+	// AckWait is how long the log waits for a word about a message it has delivered before it delivers it again: the mail
+	// of a process that died waits that long. Who works on a message says so three times as often, which costs little: a
+	// message carries many mails.
+	AckWait       = 15 * time.Second
 	maxAckPending = 1024
 )
 

@@ -198,7 +198,7 @@ var (
 				// To settle or remove it, or to say that it is stored or dead.
 				"$JS.ACK.MAIL_0.storer.1.1.1.1.0", "$JS.API.STREAM.PURGE.MAIL_0", "$JS.API.CONSUMER.DELETE.MAIL_0.storer",
 				"$JS.API.STREAM.UPDATE.MAIL_0", "$JS.API.STREAM.CREATE.MAIL_0", "mail.dead.in", "mail.dead.part", "mail.stored.0",
-				"$KV.sluice_lease.janitor", "$KV.sluice_audit.MAIL_0",
+				"$KV.sluice_lease.janitor", "$KV.sluice_audit.MAIL_0", "$KV.sluice_marks.storer.MAIL_0.1",
 			}, adminOnly[:5]...),
 			subscribe: []string{"mail.in.*", "mail.>", "_INBOX.sto.>", "$JS.ACK.>", ">"},
 		},
@@ -207,6 +207,7 @@ var (
 			publish: append([]string{
 				"mail.in.0", "mail.part.0", // mail comes from an ingress
 				"$JS.API.CONSUMER.MSG.NEXT.MAIL_0.cachewarmer", "$JS.API.CONSUMER.DELETE.MAIL_0.cachewarmer",
+				"$KV.sluice_marks.cachewarmer.MAIL_0.1",
 			}, adminOnly[:5]...),
 			subscribe: []string{"mail.in.*", "_INBOX.ing.>", ">"},
 		},
@@ -220,7 +221,7 @@ var (
 				"$JS.API.CONSUMER.PAUSE.MAIL_0.storer", "$JS.API.CONSUMER.UNPIN.MAIL_0.storer", "$JS.API.CONSUMER.CREATE.MAIL_0.storer",
 				"$JS.API.CONSUMER.CREATE.MAIL_0.storer.mail.in.0", "$JS.API.CONSUMER.DURABLE.CREATE.MAIL_0.storer",
 				"$JS.API.STREAM.PURGE.MAIL_0", "$JS.API.STREAM.UPDATE.MAIL_0", "$JS.API.STREAM.CREATE.MAIL_0",
-				"$KV.sluice_lease.janitor", "$KV.sluice_audit.MAIL_0",
+				"$KV.sluice_lease.janitor", "$KV.sluice_audit.MAIL_0", "$KV.sluice_marks.storer.MAIL_0.1",
 			}, adminOnly...),
 			subscribe: []string{"mail.in.*", "_INBOX.sto.>", ">"},
 		},

@@ -3,8 +3,7 @@ package consume
 // What the tests need to know of the inside.
 const (
 	MinBatchBytes = minBatchBytes
-	AloneAfter    = aloneAfter
-	DeadAfter     = deadAfter
+	SuspectAfter  = suspectAfter
 )
 
 // Shards is how many shards are consumed.

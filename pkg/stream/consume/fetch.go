@@ -9,11 +9,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
 )
 
-// fetcher takes the mails of one shard out of its consumer and makes batches of them. One fetch is open at a
-// time, bounded in messages and bytes; what it brings is the prefetch of the lanes.
+// fetcher takes the messages of one shard out of its consumer and gives them to the settler. One fetch is open at a time,
+// bounded in messages and bytes; what it brings is the prefetch.
 type fetcher struct {
 	*engine
 	shard    int
@@ -31,11 +32,11 @@ const lull = 50 * time.Millisecond
 // run fetches until ctx ends (or done says so), whatever happens to the log meanwhile.
 func (f *fetcher) run(ctx context.Context) {
 	name := stream.StreamName(f.shard)
-	defer f.trouble.open(name)
+	defer f.note(name, nil)
 	for n := 0; ctx.Err() == nil; n++ {
 		consumer, err := f.js.Consumer(ctx, name, f.consumer)
 		if err == nil {
-			f.trouble.open(name)
+			f.note(name, nil)
 			var fetched bool
 			if fetched, err = f.fetchAll(ctx, consumer); fetched {
 				n = 0
@@ -44,7 +45,7 @@ func (f *fetcher) run(ctx context.Context) {
 		if err == nil || ctx.Err() != nil || (f.done != nil && f.done()) {
 			return
 		}
-		f.trouble.close(name, fmt.Errorf("waiting for %s: %w", name, err))
+		f.note(name, fmt.Errorf("waiting for %s: %w", name, err))
 		if n == 1 { // not for what the next try cures
 			f.logger.Warn("waiting for the log; trying until it is there", "stream", name, "reason", err)
 		}
@@ -55,10 +56,11 @@ func (f *fetcher) run(ctx context.Context) {
 // fetchAll fetches until ctx ends or done says so (nil), or the consumer fails.
 func (f *fetcher) fetchAll(ctx context.Context, consumer jetstream.Consumer) (fetched bool, err error) {
 	for {
-		if f.gate.wait(ctx) != nil || (f.done != nil && f.done()) {
+		err := f.driver.until(ctx, func(s *settler) bool { return s.hungry(f.shard) })
+		if err != nil || (f.done != nil && f.done()) {
 			return fetched, nil
 		}
-		want := f.cfg.BatchMails
+		want := f.cfg.BatchMails // each has one mail at least
 		if f.passed {
 			// Only what other processes let go may still come; all else is live mail, not ours.
 			wait.For(ctx, f.pace.Look)
@@ -70,7 +72,7 @@ func (f *fetcher) fetchAll(ctx context.Context, consumer jetstream.Consumer) (fe
 			cancel()
 			return fetched, fmt.Errorf("fetching from %s: %w", stream.StreamName(f.shard), err)
 		}
-		got := f.assemble(ctx, batch.Messages(), cancel)
+		got := f.receive(ctx, batch.Messages(), cancel)
 		cancel()
 		fetched = fetched || got > 0
 		if err := batch.Error(); err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
@@ -102,47 +104,24 @@ func (f *fetcher) fetchOptions(open context.Context) []jetstream.FetchOpt {
 	return opts
 }
 
-// assemble makes batches of what the fetch brings and hands them to the lanes; cancel ends the fetch. A batch
-// goes when it is full, when no more mail came within the linger, or when the fetch ends. While no lane is
-// free, it keeps taking what the fetch brings, so that everything we were given is extended.
-func (f *fetcher) assemble(ctx context.Context, in <-chan jetstream.Msg, cancel func()) (got int) {
-	var (
-		waiting []*delivery
-		linger  = newStoppedTimer()
-		idle    = newStoppedTimer()
-		ready   bool
-		stop    = ctx.Done()
-	)
-	defer linger.Stop()
+// receive gives the settler what the fetch brings; cancel ends the fetch. Everything is taken at once, so that all we were
+// given is extended.
+func (f *fetcher) receive(ctx context.Context, in <-chan jetstream.Msg, cancel func()) (got int) {
+	idle := time.NewTimer(time.Hour)
+	idle.Stop()
 	defer idle.Stop()
-	for in != nil || len(waiting) > 0 {
-		next := f.cut(waiting)
-		var out chan<- []*delivery
-		if len(next) > 0 && (ready || in == nil || len(next) < len(waiting) || mailsOf(next) >= f.cfg.BatchMails) {
-			out = f.batches
-		}
+	stop := ctx.Done()
+	for {
 		select {
 		case msg, ok := <-in:
 			if !ok {
-				in = nil
-				continue
+				return got
 			}
 			got++
-			if d := f.accept(msg); d != nil {
-				if waiting = append(waiting, d); len(waiting) == 1 {
-					linger.Reset(f.pace.Linger)
-				}
-			}
+			f.accept(msg)
 			if stop == nil {
 				idle.Reset(lull)
 			}
-		case out <- next:
-			waiting, ready = waiting[len(next):], false
-			if len(waiting) > 0 {
-				linger.Reset(f.pace.Linger)
-			}
-		case <-linger.C:
-			ready = len(waiting) > 0
 		case <-stop:
 			stop = nil
 			idle.Reset(lull)
@@ -150,46 +129,50 @@ func (f *fetcher) assemble(ctx context.Context, in <-chan jetstream.Msg, cancel 
 			cancel()
 		}
 	}
-	return got
 }
 
-// accept takes a message into our hands; nil when it needs no handling.
-func (f *fetcher) accept(msg jetstream.Msg) *delivery {
+// accept takes a message into our hands.
+func (f *fetcher) accept(msg jetstream.Msg) {
 	d, err := newDelivery(msg, time.Now())
 	if err != nil {
 		f.logger.Error("the log sent a message that is not from a stream", "subject", msg.Subject(), "error", err)
-		return nil
+		return
 	}
 	if f.last > 0 && d.record.Sequence > f.last {
 		f.passed = true
 		f.finish(d, d.msg.Ack)
-		return nil
+		return
 	}
 	f.held.add(d)
-	return d
-}
-
-// cut returns the first batch of what waits, one message at least.
-func (f *fetcher) cut(waiting []*delivery) []*delivery {
-	mails, bytes := 0, 0
-	for i, d := range waiting {
-		mails, bytes = mails+d.mails, bytes+d.bytes
-		if i > 0 && (mails > f.cfg.BatchMails || bytes > f.cfg.BatchBytes) {
-			return waiting[:i:i]
+	m, err := f.open(d.record)
+	m.delivered, m.deliveries = d.delivered, []*delivery{d}
+	if d.delivered > 1 {
+		f.metrics.redeliveries.Add(float64(len(m.mails)))
+	}
+	f.driver.tell(func(s *settler, now time.Time) {
+		if err != nil {
+			s.refuse(m, err)
+			return
 		}
-	}
-	return waiting[:len(waiting):len(waiting)]
+		s.take(now, m)
+	})
 }
 
-func mailsOf(batch []*delivery) (n int) {
-	for _, d := range batch {
-		n += d.mails
+// open makes a message with its mails of what was read. The error says that this version of the program does not understand
+// it; what nobody can read is one mail, which is bad.
+func (e *engine) open(r record.Record) (*message, error) {
+	m := &message{place: place{r.Stream, r.Sequence}, bytes: len(r.Data)}
+	m.shard, _ = stream.Shard(r.Stream)
+	mails, err := stream.Decode(r, e.log)
+	if errors.Is(err, stream.ErrTooNew) {
+		return m, fmt.Errorf("mail at %s: %w; update this program", m.place, err)
 	}
-	return n
-}
-
-func newStoppedTimer() *time.Timer {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return t
+	if err != nil {
+		mails = []*stream.Message{stream.Unreadable(r, e.log)}
+	}
+	for _, it := range mails {
+		selected := err != nil || e.selected == nil || e.selected(it)
+		m.mails = append(m.mails, &mail{Message: it, of: m, bad: err, unselected: !selected})
+	}
+	return m, nil
 }

@@ -140,7 +140,7 @@ func (r *replayRun) look(ctx context.Context, end context.CancelCauseFunc) {
 			failed = 0
 			r.report(progress)
 		}
-		if err := r.engine.gate.held("requires"); err != nil {
+		if err := ask(r.engine.driver, func(s *settler) error { return s.pauses[tooNew] }); err != nil {
 			end(err)
 		}
 		wait.For(ctx, r.engine.pace.Look)

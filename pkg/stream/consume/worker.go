@@ -2,9 +2,9 @@ package consume
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,8 +15,9 @@ import (
 )
 
 // Handler does the work of a service on a batch of mails, all of one shard. It returns one Verdict per
-// message, in order, and only after the work is committed. It may be called concurrently. A panic is caught:
-// the batch is then handled one by one, and the mail at fault ends as a dead letter.
+// mail, in order, and only after the work is committed. It may be called concurrently, and again with mails that it was
+// done with. A panic is caught: the batch is then handled one by one, and the mail at fault ends as a dead letter. So does
+// a mail that ends the process, see trial.go.
 type Handler interface {
 	Handle(ctx context.Context, batch []*stream.Message) []Verdict
 }
@@ -49,8 +50,11 @@ type Config struct {
 	BatchBytes int
 	// Workers is how many batches are handled at once, over all shards (4).
 	Workers int
-	// Grave takes the mails that can never be handled. Without one they are counted and skipped.
+	// Grave takes the mails that can never be handled: each consumer names where its poison goes. Without one they are
+	// counted and skipped.
 	Grave Grave
+	// Turn, when set, is shared by the workers of this process.
+	Turn Turn
 	// Ready, when set, is asked before anything is fetched: mail that is fetched while the database is away
 	// would use up a delivery when the process stops.
 	Ready func(ctx context.Context) error
@@ -63,17 +67,15 @@ type Config struct {
 func defaultPace() pace.Pace {
 	return pace.Pace{
 		First: 200 * time.Millisecond, Most: 15 * time.Second, Linger: 10 * time.Millisecond, Extend: stream.AckWait / 3,
-		Look: 250 * time.Millisecond, Rediscover: 10 * time.Second,
+		Look: 250 * time.Millisecond, Rediscover: 10 * time.Second, Refresh: time.Second, Stale: 2 * time.Second,
 	}
 }
 
-const (
-	// minBatchBytes must hold the largest message, else a fetch bounded by bytes never gets it.
-	minBatchBytes = 2 << 20
-	// aloneAfter deliveries a mail is handled alone; at deadAfter it is a dead letter, untried.
-	aloneAfter = 3
-	deadAfter  = 6
-)
+// minBatchBytes must hold the largest message, else a fetch bounded by bytes never gets it.
+const minBatchBytes = 2 << 20
+
+// consumerName has no dots: it is a part of the keys of marks.
+var consumerName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 func (c Config) withDefaults() Config {
 	if c.BatchMails <= 0 {
@@ -89,6 +91,9 @@ func (c Config) withDefaults() Config {
 	if c.StopWithin <= 0 {
 		c.StopWithin = 4 * time.Second
 	}
+	if c.Turn == nil {
+		c.Turn = NewTurn()
+	}
 	if c.Pace == (pace.Pace{}) {
 		c.Pace = defaultPace()
 	}
@@ -103,8 +108,8 @@ type Worker struct {
 
 // New makes a worker; nothing is consumed before Run runs.
 func New(nc *nats.Conn, cfg Config, handler Handler, logger *slog.Logger, reg prometheus.Registerer) (*Worker, error) {
-	if cfg.Consumer == "" {
-		return nil, errors.New("a worker needs the name of its consumer")
+	if !consumerName.MatchString(cfg.Consumer) {
+		return nil, fmt.Errorf("the name of a worker's consumer has letters, digits, - and _; not %q", cfg.Consumer)
 	}
 	cfg = cfg.withDefaults()
 	metrics, err := newWorkerMetrics(reg, cfg.Consumer, sourceLive)

@@ -16,6 +16,9 @@ type Pace struct {
 	Extend time.Duration
 	// Look is how often a replay looks whether it is through.
 	Look time.Duration
+	// Refresh is how often a mark is refreshed while its mails are handled. Without that for Stale, its process is
+	// doubted; after as long again it is believed to be dead.
+	Refresh, Stale time.Duration
 	// Rediscover is how often new shards are looked for and the lag is read.
 	Rediscover time.Duration
 }

@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
 	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
@@ -74,6 +76,31 @@ func (f *Fixture) Mail(shard int, raw string, rcpts ...string) (id ulid.ULID, se
 	f.t.Helper()
 	env := Envelope([]byte(raw), rcpts...)
 	return ID(env), f.Send(f.Head(shard, env, []byte(raw)))
+}
+
+// Pack publishes small mails in one message.
+func (f *Fixture) Pack(shard int, raws ...string) (ids []ulid.ULID, seq uint64) {
+	f.t.Helper()
+	return f.SpoiltPack(shard, -1, raws...)
+}
+
+// SpoiltPack is Pack, but the mail with that number, from 0, is not what its envelope says.
+func (f *Fixture) SpoiltPack(shard, spoilt int, raws ...string) (ids []ulid.ULID, seq uint64) {
+	f.t.Helper()
+	var envelopes [][]byte
+	var payload []byte
+	for i, raw := range raws {
+		env := Envelope([]byte(raw))
+		if i == spoilt {
+			raw = strings.Repeat("?", len(raw))
+		}
+		text, err := proto.Marshal(env)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		ids, envelopes, payload = append(ids, ID(env)), append(envelopes, text), append(payload, raw...)
+	}
+	return ids, f.Send(stream.EncodePack(stream.HeadSubject(shard), ids[0].String(), envelopes, payload))
 }
 
 // Mails publishes n small mails.

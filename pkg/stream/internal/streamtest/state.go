@@ -45,6 +45,20 @@ func (f *Fixture) SettledBy(consumer string) bool {
 	return i.AckFloor.Stream >= last && i.NumAckPending == 0
 }
 
+// Marks are the keys of the marks there are.
+func (f *Fixture) Marks() []string {
+	f.t.Helper()
+	kv, err := f.JS.KeyValue(f.Context(), stream.MarksBucket)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	keys, err := kv.Keys(f.Context())
+	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
+		f.t.Fatal(err)
+	}
+	return keys
+}
+
 // Traces are the consumers and registrations that replays and walks have left.
 func (f *Fixture) Traces(shard int) (left []string) {
 	f.t.Helper()

@@ -18,7 +18,7 @@ import (
 func Pace() pace.Pace {
 	return pace.Pace{
 		First: 5 * time.Millisecond, Most: 50 * time.Millisecond, Linger: 5 * time.Millisecond, Extend: AckWait / 5,
-		Look: 20 * time.Millisecond, Rediscover: 50 * time.Millisecond,
+		Look: 20 * time.Millisecond, Rediscover: 50 * time.Millisecond, Refresh: 100 * time.Millisecond, Stale: 400 * time.Millisecond,
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
 )
 
@@ -16,16 +15,7 @@ type delivery struct {
 	msg       jetstream.Msg
 	record    record.Record
 	delivered uint64
-	mails     int // how many it says it has
-	bytes     int
 	taken     time.Time
-	open      int // mails without a final verdict; the message is acknowledged when there are none
-}
-
-// item is one mail of a delivery.
-type item struct {
-	*delivery
-	mail *stream.Message
 }
 
 func newDelivery(msg jetstream.Msg, now time.Time) (*delivery, error) {
@@ -40,8 +30,6 @@ func newDelivery(msg jetstream.Msg, now time.Time) (*delivery, error) {
 			Time: meta.Timestamp, Header: msg.Headers(), Data: msg.Data(),
 		},
 		delivered: meta.NumDelivered,
-		mails:     stream.Mails(msg.Headers()),
-		bytes:     len(msg.Data()) + len(msg.Headers().Get(stream.EnvelopeHeader)) + len(msg.Headers().Get(stream.EnvelopesHeader)),
 		taken:     now,
 	}, nil
 }

@@ -2,7 +2,6 @@ package consume
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -32,24 +31,24 @@ func newWorkerMetrics(reg prometheus.Registerer, consumer, source string) (*work
 	}
 	labels := prometheus.Labels{"consumer": consumer, "source": source}
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_consume_" + name, Help: help, ConstLabels: labels})
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help, ConstLabels: labels})
 	}
 	histogram := func(name, help string, buckets []float64) prometheus.Histogram {
-		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_consume_" + name, Help: help, ConstLabels: labels, Buckets: buckets})
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Name: name, Help: help, ConstLabels: labels, Buckets: buckets})
 	}
 	perShard := func(name, help string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "sluice_consume_" + name, Help: help, ConstLabels: labels}, []string{"shard"})
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels}, []string{"shard"})
 	}
 	m := &workerMetrics{
 		reg:          reg,
-		batchSize:    histogram("batch_size", "Mails per batch given to the handler.", prometheus.ExponentialBuckets(1, 2, 11)),
-		handle:       histogram("handle_seconds", "Time one call of the handler took.", prometheus.ExponentialBuckets(0.001, 2, 16)),
-		age:          histogram("age_seconds", "Time from the log taking a mail to its acknowledgement.", prometheus.ExponentialBuckets(0.001, 2.5, 16)),
-		redeliveries: counter("redeliveries_total", "Mails that were delivered more than once."),
-		dead:         counter("dead_total", "Mails that could not be handled: dead letters, or skipped where there are none."),
-		faults:       counter("faults_total", "Mails that made the handler panic or fail without a verdict."),
-		lag:          perShard("lag", "Mails in the log that are not settled yet."),
-		unacked:      perShard("oldest_unacked_seconds", "Age of the oldest mail in the log that is not settled yet."),
+		batchSize:    histogram("sluice_consume_batch_size", "Mails per call of the handler.", prometheus.ExponentialBuckets(1, 2, 11)),
+		handle:       histogram("sluice_consume_handle_seconds", "Time one call of the handler took.", prometheus.ExponentialBuckets(0.001, 2, 16)),
+		age:          histogram("sluice_consume_age_seconds", "Time from the log taking a mail to the handler being done with it.", prometheus.ExponentialBuckets(0.001, 2.5, 16)),
+		redeliveries: counter("sluice_consume_redeliveries_total", "Mails that were delivered again."),
+		dead:         counter("sluice_consume_dead_total", "Mails that could not be handled: dead letters, or skipped where there are none."),
+		faults:       counter("sluice_consume_faults_total", "Calls of the handler with a single mail that panicked or gave no verdict."),
+		lag:          perShard("sluice_consume_lag", "Messages in the log that are not settled yet; each has one mail or several."),
+		unacked:      perShard("sluice_consume_oldest_unacked_seconds", "Age of the oldest mail in the log that is not settled yet."),
 	}
 	m.collectors = []prometheus.Collector{m.batchSize, m.handle, m.age, m.redeliveries, m.dead, m.faults, m.lag, m.unacked}
 	for _, c := range m.collectors {
@@ -60,13 +59,13 @@ func newWorkerMetrics(reg prometheus.Registerer, consumer, source string) (*work
 	return m, nil
 }
 
-// watch adds the gauge that follows the engine's gate.
+// watch adds the gauge that says whether the engine waits.
 func (m *workerMetrics) watch(e *engine) {
 	paused := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_consume_paused", Help: "1 while the worker waits for something that is away.",
 		ConstLabels: prometheus.Labels{"consumer": e.cfg.Consumer, "source": sourceLive},
 	}, func() float64 {
-		if e.gate.err() != nil {
+		if ask(e.driver, (*settler).trouble) != nil {
 			return 1
 		}
 		return 0
@@ -81,8 +80,4 @@ func (m *workerMetrics) unregister() {
 	for _, c := range m.collectors {
 		m.reg.Unregister(c)
 	}
-}
-
-func (m *workerMetrics) settled(d *delivery) {
-	m.age.Observe(time.Since(d.record.Time).Seconds())
 }

@@ -1,0 +1,204 @@
+package consume
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/bucket"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
+)
+
+// Turn is shared by the workers of one process that should not handle suspicious mail at the same time: when one of them
+// ends the process, the others' marks would be found, too.
+type Turn chan struct{}
+
+// NewTurn makes a Turn.
+func NewTurn() Turn { return make(Turn, 1) }
+
+// writeWait bounds one write to the bucket.
+const writeWait = 5 * time.Second
+
+// follow tells the settler the entries of this consumer until ctx ends.
+func (d *driver) follow(ctx context.Context) {
+	for n := 0; ctx.Err() == nil; n++ {
+		err := d.watch(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if n == 1 { // not for what the next try cures
+			d.logger.Warn("cannot read the marks; mail that was delivered several times waits for it", "bucket", stream.MarksBucket, "reason", err)
+		}
+		wait.For(ctx, d.pace.Backoff(n))
+	}
+}
+
+func (d *driver) watch(ctx context.Context) error {
+	kv, err := d.js.KeyValue(ctx, stream.MarksBucket)
+	if err != nil {
+		return fmt.Errorf("opening the bucket %s (storer migrate creates it): %w", stream.MarksBucket, err)
+	}
+	d.tell(func(s *settler, _ time.Time) { s.listing() })
+	w, err := kv.Watch(ctx, d.cfg.Consumer+".>")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = w.Stop() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case entry, open := <-w.Updates():
+			switch {
+			case !open:
+				return errors.New("the watch ended")
+			case entry == nil: // everything there was has been told
+				d.tell(func(s *settler, now time.Time) { s.list(now) })
+			default:
+				d.learn(entry)
+			}
+		}
+	}
+}
+
+// learn tells the settler an entry.
+func (d *driver) learn(entry jetstream.KeyValueEntry) {
+	p, err := placeOf(entry.Key())
+	if err != nil {
+		return // not one of ours
+	}
+	var k *mark
+	if entry.Operation() == jetstream.KeyValuePut {
+		k = new(mark)
+		if err := json.Unmarshal(entry.Value(), k); err != nil {
+			d.logger.Warn("a mark cannot be read; it counts for nothing", "key", entry.Key(), "error", err)
+			k = new(mark)
+		}
+	}
+	d.tell(func(s *settler, now time.Time) { s.know(now, p, k, entry.Revision()) })
+}
+
+// keep makes the settler's writes and reads until ctx ends.
+func (d *driver) keep(ctx context.Context) {
+	holding := false
+	defer func() { d.yield(&holding) }()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case w := <-d.writes:
+			claim := w.mark != nil && w.mark.By == d.instance
+			if claim && !d.await(ctx, &holding) {
+				return
+			}
+			revision, err := d.write(ctx, w)
+			if !claim || err != nil {
+				d.yield(&holding)
+			}
+			d.tell(func(s *settler, now time.Time) { s.written(now, w, revision, err) })
+		case p := <-d.reads:
+			m, err := d.load(ctx, p)
+			d.tell(func(s *settler, now time.Time) { s.read(now, p, m, err) })
+		}
+	}
+}
+
+// await waits for this worker's turn to handle mail under a mark; false when ctx ended first.
+func (d *driver) await(ctx context.Context, holding *bool) bool {
+	if *holding {
+		return true
+	}
+	select {
+	case d.cfg.Turn <- struct{}{}:
+		*holding = true
+	case <-ctx.Done():
+	}
+	return *holding
+}
+
+func (d *driver) yield(holding *bool) {
+	if *holding {
+		<-d.cfg.Turn
+		*holding = false
+	}
+}
+
+// write changes an entry. When it fails, the settler is told what the entry is.
+func (d *driver) write(ctx context.Context, w write) (revision uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	kv, err := d.js.KeyValue(ctx, stream.MarksBucket)
+	if err != nil {
+		return 0, fmt.Errorf("opening the bucket %s (storer migrate creates it): %w", stream.MarksBucket, err)
+	}
+	key := d.key(w.place)
+	if revision, err = apply(ctx, kv, key, w); err == nil {
+		return revision, nil
+	}
+	err = fmt.Errorf("writing the mark %s: %w", key, err)
+	entry, gerr := kv.Get(ctx, key)
+	switch {
+	case gerr == nil:
+		d.learn(entry)
+	case errors.Is(gerr, jetstream.ErrKeyNotFound):
+		d.tell(func(s *settler, now time.Time) { s.know(now, w.place, nil, 0) })
+	default:
+		return 0, err
+	}
+	if bucket.IsConflict(err) {
+		return 0, fmt.Errorf("%w: %w", errConflict, err)
+	}
+	return 0, err
+}
+
+func apply(ctx context.Context, kv jetstream.KeyValue, key string, w write) (uint64, error) {
+	if w.mark == nil {
+		return 0, kv.Delete(ctx, key, jetstream.LastRevision(w.revision))
+	}
+	text, err := json.Marshal(w.mark)
+	if err != nil {
+		return 0, err
+	}
+	if w.revision == 0 {
+		return kv.Create(ctx, key, text)
+	}
+	return kv.Update(ctx, key, text, w.revision)
+}
+
+// key is the entry's for a message: storer.MAIL_0.17.
+func (d *driver) key(p place) string {
+	return d.cfg.Consumer + "." + p.stream + "." + strconv.FormatUint(p.sequence, 10)
+}
+
+func placeOf(key string) (place, error) {
+	parts := strings.Split(key, ".")
+	if len(parts) != 3 {
+		return place{}, fmt.Errorf("the key %q is not consumer.stream.sequence", key)
+	}
+	sequence, err := strconv.ParseUint(parts[2], 10, 64)
+	return place{parts[1], sequence}, err
+}
+
+// load reads a message whose mark was found; nil when the log does not have it any more.
+func (d *driver) load(ctx context.Context, p place) (*message, error) {
+	r, err := d.log.Sequence(ctx, p.stream, p.sequence)
+	if errors.Is(err, record.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading a message whose mark was found: %w", err)
+	}
+	m, err := d.open(r)
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}

@@ -1,0 +1,102 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+)
+
+// work does jobs until there are none any more. When ctx ends nothing is waited for any longer; handling is the context of
+// the handler, which lives a little longer so that what is under way can be committed.
+func (d *driver) work(ctx, handling context.Context) {
+	for j := range d.jobs {
+		switch {
+		case j.bury != nil:
+			d.bury(handling, j)
+		case d.before != nil && d.before(ctx, len(j.mails)) != nil:
+			d.tell(func(s *settler, now time.Time) { s.gaveUp(now, j) })
+		default:
+			verdicts, fault := d.verdicts(handling, j.mails)
+			d.tell(func(s *settler, now time.Time) { s.answered(now, j, verdicts, fault) })
+		}
+	}
+}
+
+// verdicts are those of the handler. When some mails are damaged it is not called: they are dead, and the others still to be
+// handled.
+func (d *driver) verdicts(ctx context.Context, mails []*mail) ([]Verdict, error) {
+	batch, verdicts, damaged := make([]*stream.Message, len(mails)), make([]Verdict, len(mails)), false
+	for i, it := range mails {
+		batch[i] = it.Message
+		if it.bad == nil && !it.verified {
+			it.bad, it.verified = it.Verify(), true
+		}
+		if it.bad != nil {
+			verdicts[i], damaged = Dead(it.bad.Error()), true
+		}
+	}
+	if damaged {
+		return verdicts, nil
+	}
+	return d.call(ctx, batch)
+}
+
+// call runs the handler. A fault is a panic or an answer of the wrong length: a bug, not a state of the world.
+func (d *driver) call(ctx context.Context, batch []*stream.Message) (verdicts []Verdict, fault error) {
+	defer func() {
+		if p := recover(); p != nil {
+			fault = fmt.Errorf("panic: %v", p)
+			d.logger.Error("the handler panicked", "mails", len(batch), "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	d.metrics.batchSize.Observe(float64(len(batch)))
+	start := time.Now()
+	verdicts = d.handler.Handle(ctx, batch)
+	d.metrics.handle.Observe(time.Since(start).Seconds())
+	if len(verdicts) != len(batch) {
+		return nil, fmt.Errorf("the handler gave %d verdicts for %d mails", len(verdicts), len(batch))
+	}
+	for _, v := range verdicts {
+		if v.kind == noVerdict {
+			return nil, errors.New("the handler left a mail without a verdict")
+		}
+	}
+	return verdicts, nil
+}
+
+// bury makes a dead letter of a mail. When there is no room for dead letters the worker pauses: nothing is dropped.
+func (d *driver) bury(ctx context.Context, j *job) {
+	m := j.bury.Message
+	if d.purged(ctx, m) {
+		d.tell(func(s *settler, now time.Time) { s.gone(now, j) })
+		return
+	}
+	err := d.cfg.Grave.Bury(ctx, m, j.reason)
+	d.tell(func(s *settler, now time.Time) { s.buried(now, j, err) })
+}
+
+// purged says whether a large mail has left the log while it was in our hands: retention removes only what is settled, so
+// another process has stored it, and its parts are missing for no fault of its own.
+func (d *driver) purged(ctx context.Context, m *stream.Message) bool {
+	if m.Envelope.GetParts() == 0 {
+		return false
+	}
+	_, err := d.log.Sequence(ctx, m.Stream, m.Sequence)
+	return errors.Is(err, record.ErrNotFound)
+}
+
+// finish ends our hold of a delivery with the given word to the server. An unheard word is no loss: the message is
+// delivered again, and storing its mails again changes nothing.
+func (e *engine) finish(d *delivery, word func() error) {
+	e.held.drop(d)
+	if err := word(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+		e.logger.Debug("the log did not hear of a settled message and will deliver it again", "sequence", d.record.Sequence, "error", err)
+	}
+}

@@ -1,0 +1,157 @@
+package consume
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// driver gives a settler its clock, its connection and its goroutines, and does what it says.
+type driver struct {
+	*engine
+	jobs   chan *job
+	writes chan write
+	reads  chan place
+	wake   chan struct{}
+
+	mu       sync.Mutex
+	s        *settler
+	sleeping time.Time     // until then the clock sleeps, zero: until it is woken
+	changed  chan struct{} // closed at the next event; nil unless somebody waits for that
+}
+
+func newDriver(e *engine, s settings) *driver {
+	return &driver{
+		engine: e, s: newSettler(s), wake: make(chan struct{}, 1),
+		// As many as the settler has under way at once, so that nobody waits to hand one over.
+		jobs: make(chan *job, s.workers+1), writes: make(chan write, 1), reads: make(chan place, 1),
+	}
+}
+
+// tell gives the settler an event and does what follows from it.
+func (d *driver) tell(event func(s *settler, now time.Time)) {
+	d.mu.Lock()
+	now := time.Now()
+	event(d.s, now)
+	out := d.s.collect()
+	if d.changed != nil {
+		close(d.changed)
+		d.changed = nil
+	}
+	at := d.s.wake(now)
+	earlier := !at.IsZero() && (d.sleeping.IsZero() || at.Before(d.sleeping))
+	d.mu.Unlock()
+	if earlier {
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+	}
+	d.perform(out)
+}
+
+// ask looks at the settler.
+func ask[T any](d *driver, question func(s *settler) T) T {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return question(d.s)
+}
+
+// until waits until something is so, or ctx ends.
+func (d *driver) until(ctx context.Context, so func(s *settler) bool) error {
+	for {
+		d.mu.Lock()
+		if so(d.s) {
+			d.mu.Unlock()
+			return ctx.Err()
+		}
+		if d.changed == nil {
+			d.changed = make(chan struct{})
+		}
+		changed := d.changed
+		d.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (d *driver) perform(out effects) {
+	for _, n := range out.notes {
+		d.logger.Log(context.Background(), n.level, n.text, n.attrs...)
+	}
+	d.metrics.faults.Add(float64(out.faults))
+	for _, f := range out.finals {
+		d.final(f)
+	}
+	for _, m := range out.acked {
+		for _, delivery := range m.deliveries {
+			d.finish(delivery, delivery.msg.Ack)
+		}
+	}
+	for _, j := range out.jobs {
+		d.jobs <- j
+	}
+	for _, w := range out.writes {
+		d.writes <- w
+	}
+	for _, p := range out.reads {
+		d.reads <- p
+	}
+}
+
+// final counts what became of a mail.
+func (d *driver) final(f final) {
+	m := f.mail
+	switch f.fate {
+	case fateDone:
+		d.count.done.Add(1)
+		d.count.bytes.Add(m.Envelope.GetSize())
+		d.metrics.age.Observe(time.Since(m.Time).Seconds())
+	case fateUnselected:
+		d.count.skipped.Add(1)
+	case fateGone:
+		d.logger.Info("a large mail has left the log, so another process has settled it", "id", m.Key(), "place", m.Place())
+	case fateSkipped:
+		d.metrics.dead.Inc()
+		d.count.dead.Add(1)
+		d.logger.Warn("skipping a mail that cannot be handled", "id", m.Key(), "reason", f.reason)
+	case fateBuried:
+		d.metrics.dead.Inc()
+		d.count.dead.Add(1)
+		d.logger.Error("dead letter: a mail cannot be stored", "id", m.Key(), "place", m.Place(), "attempts", m.Delivered, "reason", f.reason)
+	}
+}
+
+// clock ticks the settler when it wants to be ticked, and tells it about the connection, until ctx ends.
+func (d *driver) clock(ctx context.Context) {
+	changes := d.nc.StatusChanged()
+	defer d.nc.RemoveStatusListener(changes)
+	d.tell(func(s *settler, now time.Time) { s.link(now, d.nc.IsConnected()) })
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		d.mu.Lock()
+		now, wait := time.Now(), time.Hour
+		if d.sleeping = d.s.wake(now); !d.sleeping.IsZero() {
+			wait = max(d.sleeping.Sub(now), 0)
+		}
+		d.mu.Unlock()
+		timer.Reset(wait)
+		select {
+		case <-ctx.Done():
+		case <-d.wake:
+		case status, ok := <-changes:
+			if !ok { // the connection was closed for good
+				changes = nil
+			}
+			d.tell(func(s *settler, now time.Time) { s.link(now, status == nats.CONNECTED) })
+		case <-timer.C:
+			d.tell(func(s *settler, now time.Time) { s.tick(now) })
+		}
+	}
+}

@@ -1,0 +1,170 @@
+package consume
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/pace"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
+)
+
+// engine is what a Worker and a Replay have in common:
+//
+//	fetch (a goroutine per shard) ─▶ settler ─▶ jobs (Workers goroutines) ─▶ Handler ─▶ settler ─▶ acknowledge, bury, again
+//	        ▲ waits while something is away          marks (a goroutine) ─▶ the log's bucket     held: extended until settled
+type engine struct {
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	cfg      Config
+	handler  Handler
+	logger   *slog.Logger
+	metrics  *workerMetrics
+	log      record.Source
+	held     *held
+	pace     pace.Pace
+	before   func(ctx context.Context, mails int) error // replay: the rate
+	selected func(*stream.Message) bool                 // replay: the filter; nil selects every mail
+	count    counts
+	shards   atomic.Int64 // shards that are consumed
+	stuck    time.Duration
+	instance string
+	driver   *driver
+
+	troubleMu sync.Mutex
+	trouble   map[string]error // shards that cannot be fetched from
+}
+
+// counts is what became of the mails, for the summary of a replay.
+type counts struct{ done, dead, skipped, bytes atomic.Uint64 }
+
+func newEngine(nc *nats.Conn, cfg Config, handler Handler, logger *slog.Logger, metrics *workerMetrics) (*engine, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the client of the log: %w", err)
+	}
+	e := &engine{
+		nc: nc, js: js, cfg: cfg, handler: handler, logger: logger.With("consumer", cfg.Consumer), metrics: metrics,
+		log: record.Source{NC: nc}, held: newHeld(), pace: cfg.Pace, stuck: 5 * time.Minute, instance: nuid.Next(),
+		trouble: make(map[string]error),
+	}
+	e.driver = newDriver(e, settings{
+		instance: e.instance, workers: cfg.Workers, batchMails: cfg.BatchMails, batchBytes: cfg.BatchBytes, linger: cfg.Pace.Linger,
+		grave: cfg.Grave != nil, backoff: cfg.Pace.Backoff, refresh: cfg.Pace.Refresh, stale: cfg.Pace.Stale,
+	})
+	return e, nil
+}
+
+// run starts what works and whatever find starts, and returns when ctx has ended (or find has returned and what it started
+// is through) and everything in hand is settled.
+func (e *engine) run(ctx context.Context, find func(context.Context, func(shard int, fetch func(context.Context)))) {
+	d := e.driver
+	handling, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	unhook := context.AfterFunc(ctx, func() {
+		time.AfterFunc(e.cfg.StopWithin, stop)
+		d.tell(func(s *settler, now time.Time) { s.stop(now) })
+	})
+	defer unhook()
+
+	var workers, fetchers, others sync.WaitGroup
+	others.Go(func() { e.held.extend(lasting, e.pace.Extend) })
+	others.Go(func() { d.clock(lasting) })
+	others.Go(func() { d.follow(lasting) })
+	others.Go(func() { d.keep(lasting) })
+	for range e.cfg.Workers {
+		workers.Go(func() { d.work(ctx, handling) })
+	}
+	find(ctx, func(shard int, fetch func(context.Context)) {
+		e.shards.Add(1)
+		fetchers.Go(func() { fetch(ctx) })
+	})
+	fetchers.Wait()
+	d.tell(func(s *settler, now time.Time) { s.stop(now) })
+	_ = d.until(lasting, (*settler).idle)
+	close(d.jobs)
+	workers.Wait()
+	e.returnAll()
+	end()
+	others.Wait()
+}
+
+// returnAll gives what could not be settled to whoever consumes next. Not earlier: while our own fetch is still open it
+// would come straight back.
+func (e *engine) returnAll() {
+	for _, m := range ask(e.driver, func(s *settler) []*message { return s.returned }) {
+		for _, d := range m.deliveries {
+			e.finish(d, d.msg.Nak)
+		}
+	}
+}
+
+// awaitReady waits until ready says so.
+func (e *engine) awaitReady(ctx context.Context, ready func(context.Context) error) {
+	if ready == nil {
+		return
+	}
+	for n := 0; ctx.Err() == nil; n++ {
+		err := ready(ctx)
+		if err == nil {
+			e.driver.tell(func(s *settler, _ time.Time) {
+				if s.resume(notReady) {
+					s.say(slog.LevelInfo, "going on")
+				}
+			})
+			return
+		}
+		e.driver.tell(func(s *settler, _ time.Time) {
+			if s.pause(notReady, err) {
+				s.say(slog.LevelWarn, "not consuming yet; trying until it is there", "reason", err)
+			}
+		})
+		wait.For(ctx, e.pace.Backoff(n))
+	}
+}
+
+// note keeps why a shard cannot be fetched from, nil when it can.
+func (e *engine) note(shard string, why error) {
+	e.troubleMu.Lock()
+	defer e.troubleMu.Unlock()
+	delete(e.trouble, shard)
+	if why != nil {
+		e.trouble[shard] = why
+	}
+}
+
+func (e *engine) health(now time.Time) error {
+	if err := ask(e.driver, (*settler).trouble); err != nil {
+		return err
+	}
+	if e.nc.Status() != nats.CONNECTED {
+		return errors.New("not connected to the log")
+	}
+	e.troubleMu.Lock()
+	shards := slices.Collect(maps.Values(e.trouble))
+	e.troubleMu.Unlock()
+	if len(shards) > 0 {
+		return errors.Join(shards...)
+	}
+	if e.shards.Load() == 0 {
+		return errors.New("waiting for the log's streams (storer migrate creates them)")
+	}
+	if t := e.held.oldest(); !t.IsZero() && now.Sub(t) > e.stuck {
+		return fmt.Errorf("a mail has been worked on for %s", now.Sub(t).Round(time.Second))
+	}
+	return nil
+}

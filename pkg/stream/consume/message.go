@@ -1,0 +1,121 @@
+package consume
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// place is where a message stands in the log.
+type place struct {
+	stream   string
+	sequence uint64
+}
+
+func (p place) String() string { return p.stream + "/" + strconv.FormatUint(p.sequence, 10) }
+
+// message is one message of the log, with its mails.
+type message struct {
+	place
+	shard     int
+	delivered uint64
+	mails     []*mail
+	open      int // mails without a final verdict
+	bytes     int
+	taken     time.Time
+	returned  bool
+	// deliveries are to be acknowledged. There are none when the message was read because its mark was found, and more
+	// than one when it was delivered again meanwhile.
+	deliveries []*delivery
+
+	// What is known from marks that were found.
+	singly bool  // its mails are to be handled one by one
+	buried []int // those that are dead letters already
+}
+
+// mail is one mail of a message.
+type mail struct {
+	*stream.Message
+	of         *message
+	unselected bool  // a replay leaves it out
+	bad        error // why it cannot be handed on at all
+	verified   bool  // its bytes are those that its envelope names
+	final      bool
+	doomed     bool
+	panics     int // of calls with this mail alone
+	found      int // how often a mark of this mail alone was found
+}
+
+func (it *mail) size() int { return len(it.Raw) + len(it.EnvelopeBytes) }
+
+// suspicious: earlier attempts with this mail alone ended badly. It is handled plain, without derived columns.
+func (it *mail) suspicious() bool { return it.panics > 0 || it.found > 0 }
+
+// shelf has the mails of a shard that wait for a call, in the order of the log.
+type shelf struct {
+	shard int
+	mails []*mail
+	bytes int
+}
+
+func (s *settler) shelf(shard int) *shelf {
+	for _, b := range s.shelves {
+		if b.shard == shard {
+			return b
+		}
+	}
+	b := &shelf{shard: shard}
+	s.shelves = append(s.shelves, b)
+	return b
+}
+
+func (b *shelf) add(m *message) {
+	for _, it := range m.mails {
+		if !it.final {
+			b.mails = append(b.mails, it)
+			b.bytes += it.size()
+		}
+	}
+}
+
+// ready returns a shelf with a full batch, or one where a mail has waited long enough for others; nil: none.
+func (s *settler) ready(now time.Time) *shelf {
+	var first *shelf
+	for _, b := range s.shelves {
+		if len(b.mails) == 0 {
+			continue
+		}
+		full := len(b.mails) >= s.batchMails || b.bytes >= s.batchBytes
+		if !full && !s.stopping && now.Sub(b.mails[0].of.taken) < s.linger {
+			continue
+		}
+		if first == nil || b.mails[0].of.taken.Before(first.mails[0].of.taken) {
+			first = b
+		}
+	}
+	return first
+}
+
+// cut takes a batch: as many mails as fit, one at least.
+func (b *shelf) cut(mails, bytes int) []*mail {
+	n, size := fitting(b.mails, mails, bytes)
+	cut := b.mails[:n:n]
+	b.bytes -= size
+	if b.mails = b.mails[n:]; len(b.mails) == 0 {
+		b.mails = nil
+	}
+	return cut
+}
+
+// fitting is how many of them make up a batch, and their bytes.
+func fitting(all []*mail, mails, bytes int) (n, size int) {
+	for n < len(all) && n < mails {
+		more := all[n].size()
+		if n > 0 && size+more > bytes {
+			break
+		}
+		n, size = n+1, size+more
+	}
+	return n, size
+}
