@@ -154,6 +154,9 @@ func (s *Session) reply(r Reply) {
 	}
 }
 
+// AwaitsFlush reports whether a reply is queued that the client has to wait for.
+func (s *Session) AwaitsFlush() bool { return s.sync }
+
 // Output is the queued reply bytes; valid until the next call of any other method.
 func (s *Session) Output() []byte { return s.out }
 

@@ -20,6 +20,7 @@ const (
 
 // begin is everything before the first command: PROXY header, limits, implicit TLS, greeting.
 func (c *conn) begin() error {
+	c.phase = phaseActive
 	peer := smtp.Peer{Client: addrPort(c.nc.RemoteAddr())}
 	if c.srv.cfg.ProxyProtocol == ProxyRequire {
 		if err := c.readProxy(&peer); err != nil {
@@ -29,7 +30,10 @@ func (c *conn) begin() error {
 	}
 	peer.Session = c.srv.sessionID()
 	peer.XClient = inAny(c.srv.cfg.XClientFrom, peer.Client.Addr())
-	refused := !c.silent && !c.enterClient(peer.Client.Addr(), time.Now())
+	refused := c.role != roleCheck && !c.enterClient(peer.Client.Addr(), time.Now())
+	if refused {
+		c.role = roleRefused
+	}
 	if c.kind == ListenerTLS {
 		if refused {
 			return errRefused // nothing can be said before a handshake, and a handshake is what costs
@@ -47,12 +51,12 @@ func (c *conn) begin() error {
 	case refused:
 		c.sess.Refuse(smtp.ReplyTooManyConns)
 		return errRefused
-	case c.silent:
+	case c.role == roleCheck:
 		c.srv.metrics.connections.WithLabelValues("health_check").Inc()
 	default:
 		c.srv.metrics.connections.WithLabelValues("accepted").Inc()
 		c.srv.metrics.active.Inc()
-		c.active = true
+		c.role = roleClient
 	}
 	return c.greet()
 }
@@ -65,7 +69,7 @@ func (c *conn) greet() error {
 	if c.srv.cfg.ProxyProtocol == ProxyRequire || c.tls != nil {
 		return c.flush()
 	}
-	c.greetingQueued = true
+	c.phase = phaseGreeting
 	return nil
 }
 
@@ -81,7 +85,6 @@ func (c *conn) enterClient(client netip.Addr, now time.Time) bool {
 	}
 	c.srv.metrics.connections.WithLabelValues("limited").Inc()
 	c.srv.metrics.limits.WithLabelValues(limit).Inc()
-	c.silent = true
 	return false
 }
 
@@ -95,7 +98,9 @@ func (c *conn) readProxy(peer *smtp.Peer) error {
 		h, n, err := parseProxy(c.pending())
 		if err == nil {
 			c.consume(n)
-			if c.silent = h.local; !h.local {
+			if h.local {
+				c.role = roleCheck
+			} else {
 				peer.Proxy, peer.Client = peer.Client, h.source
 			}
 			return nil
@@ -141,7 +146,7 @@ func (c *conn) end(reason error) {
 		_ = c.nc.Close()
 	}()
 	if reason == errTimeout {
-		c.srv.metrics.timeouts.WithLabelValues(c.phase()).Inc()
+		c.srv.metrics.timeouts.WithLabelValues(c.timedOutIn()).Inc()
 		c.sess.Timeout()
 	}
 	c.abort(resultAborted)
@@ -155,7 +160,7 @@ func (c *conn) end(reason error) {
 	c.release()
 }
 
-func (c *conn) phase() string {
+func (c *conn) timedOutIn() string {
 	if c.dataSince != 0 {
 		return "data"
 	}

@@ -33,7 +33,7 @@ func (c *conn) handle(ev smtp.Event) error {
 			break
 		}
 		c.sess.Accept("")
-		c.wantTLS = true // after what else is in the input was refused and the reply is written
+		c.phase = phaseUpgrading // after what else is in the input was refused and the reply is written
 	case smtp.EventXClient:
 		return c.changeClient()
 	case smtp.EventClose:
@@ -107,7 +107,6 @@ func (c *conn) commit() error {
 		return nil
 	}
 	c.mails++
-	c.tlsMail = c.tls != nil
 	c.srv.metrics.message(resultAccepted)
 	c.srv.metrics.messageSize.Observe(float64(c.size))
 	c.logAccepted(env, id, c.now()-began)

@@ -44,7 +44,7 @@ func (c *conn) mailAttrs(env *mailv1.Envelope) []slog.Attr {
 // worth a line at the usual level.
 func (c *conn) logEnd(reason error) {
 	level := slog.LevelInfo
-	if c.silent || c.sess == nil || (c.mails == 0 && errors.Is(reason, io.EOF)) {
+	if c.role != roleClient || c.sess == nil || (c.mails == 0 && errors.Is(reason, io.EOF)) {
 		level = slog.LevelDebug
 	}
 	if !c.srv.logger.Enabled(context.Background(), level) {

@@ -9,8 +9,8 @@ const stackFor = time.Second
 func (c *conn) armWait() error {
 	now := c.now()
 	end := c.deadline()
-	if !c.freshStack {
-		end = min(end, now+stackFor)
+	if c.phase != phaseResting {
+		end = min(end, now+c.srv.stackFor)
 	}
 	return c.arm(now, end)
 }
@@ -22,8 +22,8 @@ func (c *conn) ranOut() error {
 	switch {
 	case now >= c.deadline():
 		return errTimeout
-	case !c.freshStack && now >= max(c.idleSince, c.lastByte)+stackFor:
-		c.freshStack = true
+	case c.phase != phaseResting && now >= max(c.idleSince, c.lastByte)+c.srv.stackFor:
+		c.phase = phaseResting
 		return errFreshStack
 	}
 	return c.beforeWait()
@@ -42,7 +42,7 @@ func (c *conn) deadline() time.Duration {
 		return min(end, max(c.lastByte, c.dataSince)+t.DataBlock)
 	}
 	idle := t.Idle
-	if c.tlsMail {
+	if c.tls != nil && c.mails > 0 {
 		idle = t.IdleAfterTLS
 	}
 	if c.srv.overloaded.Load() {

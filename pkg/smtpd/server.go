@@ -38,6 +38,7 @@ type Server struct {
 
 	tick       atomic.Int64 // the watchdog's count of watchEvery, from 1: a clock that costs nothing to read
 	stuckAfter int64        // ticks
+	stackFor   time.Duration
 	draining   atomic.Bool
 	overloaded atomic.Bool
 	base       context.Context // ends with the context of Shutdown, or when it is done
@@ -79,6 +80,7 @@ func NewServer(cfg Config, sink Sink, rcpts Recipients, logger *slog.Logger, reg
 		s.tls = newTLSConfig(cert)
 	}
 	s.tick.Store(1)
+	s.stackFor = stackFor
 	s.stuckAfter = int64((cfg.Timeouts.Commit + stuckFor) / watchEvery)
 	s.session = cfg.session()
 	s.session.Observer = newDialogue(m, logger, cfg.LogPII)
@@ -160,7 +162,7 @@ func (s *Server) forget(c *conn) {
 	if c.counted.IsValid() {
 		s.limits.leaveClient(c.counted)
 	}
-	if c.active {
+	if c.role == roleClient {
 		s.metrics.active.Dec()
 	}
 	s.limits.leave()
