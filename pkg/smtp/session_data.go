@@ -132,10 +132,14 @@ func (s *Session) runBdat(arg string) Event {
 	}
 	s.chunk, s.last, s.state = size, last, stateChunk
 	t := s.tx
-	if t == nil || t.chunkRefused || len(t.env.GetRecipients()) == 0 || t.chunked {
+	if t == nil || t.chunked {
 		return Event{}
 	}
 	t.chunked, t.scan.chunked = true, true
+	if len(t.env.GetRecipients()) == 0 {
+		t.chunkRefused = true
+		return Event{}
+	}
 	s.asking = EventBegin
 	return Event{Kind: EventBegin}
 }
@@ -163,7 +167,7 @@ func (s *Session) feedChunk(in []byte) (n int, ev Event) {
 	switch {
 	case n == 0 || s.tx == nil:
 		return n, ev
-	case !s.tx.chunked || s.tx.chunkRefused:
+	case s.tx.chunkRefused:
 		s.tx.discarded += int64(n)
 		return n, ev
 	}
@@ -171,17 +175,15 @@ func (s *Session) feedChunk(in []byte) (n int, ev Event) {
 	return n, s.take(in[:n])
 }
 
-// endChunk answers a chunk.
+// endChunk answers a chunk. Once one was refused, those behind it are parts of a mail whose beginning is lost: no
+// recipient that comes later makes a mail of them.
 func (s *Session) endChunk() Event {
 	t := s.tx
 	switch {
 	case t == nil:
 		return s.protocolError(replyMailFirst)
-	case t.rcpts == 0:
-		return s.protocolError(replyRcptFirst)
 	case len(t.env.GetRecipients()) == 0:
-		s.reply(replyNoRecipients)
-		return Event{}
+		return s.refuseChunk()
 	case s.last:
 		return s.endMail()
 	}
@@ -192,5 +194,18 @@ func (s *Session) endChunk() Event {
 		t.chunkRefused = true
 	}
 	s.answer(r)
+	return Event{}
+}
+
+// refuseChunk answers a chunk that nobody is to get.
+func (s *Session) refuseChunk() Event {
+	never := s.tx.rcpts == 0
+	if s.last {
+		s.tx = nil
+	}
+	if never {
+		return s.protocolError(replyRcptFirst)
+	}
+	s.reply(replyNoRecipients)
 	return Event{}
 }
