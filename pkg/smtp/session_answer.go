@@ -19,7 +19,7 @@ func (s *Session) Accept(arg string) {
 		}
 	case EventEnd:
 		s.tx = nil
-		s.junk = 0
+		s.junk, s.errors, s.rejected = 0, 0, 0
 		s.reply(queuedReply(arg))
 	case EventStartTLS:
 		s.expectSync()

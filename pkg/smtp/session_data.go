@@ -18,8 +18,7 @@ func (s *Session) runData(arg string) Event {
 	case s.tx.rcpts == 0:
 		return s.protocolError(replyRcptFirst)
 	case len(s.tx.env.GetRecipients()) == 0:
-		s.reply(replyNoRecipients)
-		return Event{}
+		return s.noRecipients()
 	}
 	s.asking = EventBegin
 	return Event{Kind: EventBegin}
@@ -198,14 +197,25 @@ func (s *Session) endChunk() Event {
 }
 
 // refuseChunk answers a chunk that nobody is to get.
-func (s *Session) refuseChunk() Event {
-	never := s.tx.rcpts == 0
-	if s.last {
+func (s *Session) refuseChunk() (ev Event) {
+	last := s.last
+	if s.tx.rcpts == 0 {
+		ev = s.protocolError(replyRcptFirst)
+	} else {
+		ev = s.noRecipients()
+	}
+	if last {
 		s.tx = nil
 	}
-	if never {
-		return s.protocolError(replyRcptFirst)
+	return ev
+}
+
+// noRecipients answers DATA or a chunk when no recipient was taken. The first of a mail is no error: a pipelined group
+// is sent before it is known. More say nothing new; each is an answer far longer than what it answers.
+func (s *Session) noRecipients() Event {
+	if s.tx.noRcpts++; s.tx.noRcpts == 1 {
+		s.reply(replyNoRecipients)
+		return Event{}
 	}
-	s.reply(replyNoRecipients)
-	return Event{}
+	return s.junkReply(replyNoRecipients)
 }

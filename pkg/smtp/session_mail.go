@@ -7,7 +7,8 @@ import (
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
-// rcptOvershoot is how many recipients beyond MaxRcpts get a 452 before further ones count as errors. Clients
+// rcptOvershoot is how many recipients beyond MaxRcpts get a 452, and how many repeated ones a 250, before further ones
+// count as errors. Clients
 // may send a whole list in one pipelined group and take the 452s as "next mail"; ending their connection
 // instead would make them start over for ever.
 const rcptOvershoot = 1000
@@ -38,11 +39,9 @@ func (s *Session) runMail(arg string) Event {
 	case refused.Code != 0:
 		return s.protocolError(refused)
 	case from.utf8 && !p.utf8:
-		s.reply(replySenderUTF8)
-		return Event{}
+		return s.junkReply(replySenderUTF8)
 	case s.cfg.MaxMessageBytes > 0 && p.size > s.cfg.MaxMessageBytes:
-		s.reply(replyTooLarge)
-		return Event{}
+		return s.junkReply(replyTooLarge)
 	}
 	s.tx = s.begin(from.String(), p)
 	s.asking = EventMail
@@ -101,6 +100,10 @@ func (s *Session) askRcpt(to address) Event {
 func (s *Session) addRcpt(mailbox string) {
 	t := s.tx
 	if t.has(mailbox) {
+		if t.repeated++; t.repeated > rcptOvershoot {
+			s.protocolError(replyRcptMax)
+			return
+		}
 		s.reply(replyRecipient)
 		return
 	}
