@@ -51,12 +51,13 @@ func (s *Session) take(span []byte) Event {
 		s.end(replyTooLarge)
 		return Event{}
 	}
+	r := s.verdict()
 	switch {
-	case s.verdict().Code == 0:
+	case r.Code == 0:
 		return Event{Kind: EventData, Span: span}
 	case t.open:
 		t.open = false
-		return Event{Kind: EventAbort}
+		return Event{Kind: EventAbort, Refused: r}
 	}
 	return Event{}
 }
@@ -98,6 +99,7 @@ func (s *Session) endMail() Event {
 	s.tx.scan.finish()
 	if r := s.verdict(); r.Code != 0 {
 		ev := s.reset()
+		ev.Refused = r
 		s.answer(r)
 		return ev
 	}

@@ -25,7 +25,11 @@ func (c *conn) handle(ev smtp.Event) error {
 	case smtp.EventEnd:
 		return c.commit()
 	case smtp.EventAbort:
-		c.abort(resultRejected)
+		result := resultAborted
+		if ev.Refused.Code != 0 {
+			result = resultOf(ev.Refused)
+		}
+		c.abort(result)
 	case smtp.EventStartTLS:
 		if c.srv.handshakesBusy() {
 			c.srv.metrics.handshakes.WithLabelValues("busy").Inc()
