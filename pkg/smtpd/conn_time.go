@@ -42,7 +42,7 @@ func (c *conn) deadline() time.Duration {
 		return min(end, max(c.lastByte, c.dataSince)+t.DataBlock)
 	}
 	idle := t.Idle
-	if c.tls != nil && c.mails > 0 {
+	if c.tls != nil && c.mails > 0 && !c.sess.InTransaction() {
 		idle = t.IdleAfterTLS
 	}
 	if c.srv.overloaded.Load() {

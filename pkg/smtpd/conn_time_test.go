@@ -1,7 +1,9 @@
 package smtpd
 
 import (
+	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -166,4 +168,26 @@ func TestReaderStopped(t *testing.T) {
 	if grown := heapInUse() - before; grown > 16<<20 {
 		t.Errorf("memory grew by %d bytes", grown)
 	}
+}
+
+// Between its commands a client that has begun another mail has the patience RFC 5321 section 4.5.3.2 asks for, also
+// over TLS.
+func TestTLSConnectionIsKeptInsideATransaction(t *testing.T) {
+	cfg, roots := withCertificate(t, Config{Timeouts: Timeouts{Idle: time.Hour, IdleAfterTLS: 50 * time.Millisecond}})
+	srv := start(t, cfg, new(memorySink))
+	c := dial(t, srv.addr)
+	c.hello()
+	c.startTLS(roots)
+	c.cmd("EHLO client.example", "250-")
+	c.envelope()
+	c.send("x\r\n.\r\nMAIL FROM:<a@sender.example>\r\n")
+	c.want("250 2.0.0")
+	c.want("250 2.1.0")
+	_ = c.conn.SetReadDeadline(time.Now().Add(5 * srv.cfg.Timeouts.IdleAfterTLS))
+	if b, err := c.r.Peek(1); len(b) > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("got %q, %v", b, err)
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	c.cmd("RSET", "250")
+	c.want("421 4.4.2")
 }

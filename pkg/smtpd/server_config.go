@@ -77,7 +77,7 @@ type Timeouts struct {
 	Idle time.Duration
 	// IdleOverload replaces Idle while nine tenths of MaxConns are in use [10 s].
 	IdleOverload time.Duration
-	// IdleAfterTLS replaces Idle after a mail over TLS [20 s]: crypto/tls keeps its buffers.
+	// IdleAfterTLS replaces Idle after a mail over TLS, until the next MAIL [20 s]: crypto/tls keeps its buffers.
 	IdleAfterTLS time.Duration
 	// DataBlock is the wait for any next byte of a body [180 s].
 	DataBlock time.Duration
