@@ -31,7 +31,7 @@ func (s *Session) runMail(arg string) Event {
 		return s.protocolError(replyMailSyntax)
 	}
 	from, params, err := parsePath(strings.TrimLeft(arg, " "))
-	if err != nil {
+	if err != nil || from.given != "" && from.domain == "" {
 		return s.protocolError(replyBadSender)
 	}
 	p, refused := parseMailParams(params, s.esmtp)
