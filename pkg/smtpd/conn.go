@@ -41,6 +41,7 @@ type conn struct {
 	onReadable func(fd uintptr) bool // readable, bound once: a method value per call would be garbage
 	reason     error                 // why readable said it was done
 
+	tx       *Transaction // since the last MAIL, at most until the next wait outside a transaction
 	delivery Delivery
 	size     int64 // bytes of the mail so far
 	mails    int
@@ -48,7 +49,7 @@ type conn struct {
 	opened    time.Duration
 	idleSince time.Duration // when the wait for the current command began
 	dataSince time.Duration // when the current mail's bytes were asked for; 0 outside
-	dataBytes int64         // input consumed since
+	dataDue   time.Duration // when the mail has become too slow, unless more of it comes
 	lastByte  time.Duration
 
 	// busy is the watchdog's tick at which a call into Sink or Recipients began, 0 outside.
@@ -240,7 +241,15 @@ func (c *conn) beforeWait() error {
 	if err := c.armWait(); err != nil {
 		return err
 	}
-	// After arming: a shutdown that comes later than this look wakes the wait.
+	// After arming: what comes later than these looks wakes the wait.
+	if !c.sess.InTransaction() {
+		c.tx = nil
+	}
+	if err := c.tx.dropped(); err != nil {
+		if c.failMail(err); c.sess.Closed() {
+			return errOver
+		}
+	}
 	if c.srv.draining.Load() && c.sess.Shutdown() {
 		return errOver
 	}

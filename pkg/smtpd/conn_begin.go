@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
 )
 
 const (
@@ -29,7 +30,7 @@ func (c *conn) begin() error {
 		}
 	}
 	peer.Session = c.srv.sessionID()
-	peer.XClient = inAny(c.srv.cfg.XClientFrom, peer.Client.Addr())
+	peer.XClient = limits.InAny(c.srv.cfg.XClientFrom, peer.Client.Addr())
 	refused := c.role != roleCheck && !c.enterClient(peer.Client.Addr(), time.Now())
 	if refused {
 		c.role = roleRefused
@@ -75,7 +76,7 @@ func (c *conn) greet() error {
 
 // enterClient counts the connection for its client; false when a limit refuses it.
 func (c *conn) enterClient(client netip.Addr, now time.Time) bool {
-	counted, limit := c.srv.limits.enterClient(client, now)
+	counted, limit := c.srv.limits.EnterClient(client, now)
 	c.counted = netip.Addr{}
 	if counted {
 		c.counted = client
@@ -90,7 +91,7 @@ func (c *conn) enterClient(client netip.Addr, now time.Time) bool {
 
 // readProxy reads the PROXY header: from trusted networks only, and within its own short deadline.
 func (c *conn) readProxy(peer *smtp.Peer) error {
-	if !inAny(c.srv.cfg.TrustedProxies, peer.Client.Addr()) {
+	if !limits.InAny(c.srv.cfg.TrustedProxies, peer.Client.Addr()) {
 		return errors.New("PROXY protocol is required and this address is not among the trusted proxies")
 	}
 	deadline := c.now() + c.srv.cfg.Timeouts.ProxyHeader

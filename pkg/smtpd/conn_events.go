@@ -12,10 +12,10 @@ func (c *conn) handle(ev smtp.Event) error {
 	switch ev.Kind {
 	case smtp.EventNone:
 	case smtp.EventMail:
-		c.answer("", c.ask(c.srv.sink.Ready))
+		c.answer("", c.ask(c.beginTransaction))
 	case smtp.EventRcpt:
 		c.busy.Store(c.srv.tick.Load())
-		mailbox, err := c.srv.rcpts.Resolve(ev.Rcpt.Local, ev.Rcpt.Domain, ev.Rcpt.UTF8)
+		mailbox, err := c.srv.policy.Rcpt(c.srv.base, c.tx, ev.Rcpt)
 		c.busy.Store(0)
 		c.answer(mailbox, err)
 	case smtp.EventBegin:
@@ -62,13 +62,21 @@ func (c *conn) ask(question func() error) error {
 	return err
 }
 
+func (c *conn) beginTransaction() error {
+	c.tx = &Transaction{Peer: c.sess.Peer(), Envelope: c.sess.Envelope(), wake: c.wake}
+	if err := c.srv.policy.Mail(c.srv.base, c.tx); err != nil {
+		return err
+	}
+	return c.srv.sink.Ready()
+}
+
 func (c *conn) beginDelivery() error {
-	d, err := c.srv.sink.Begin(c.sess.Envelope())
+	d, err := c.srv.sink.Begin(c.tx)
 	if err != nil {
 		return err
 	}
 	c.delivery, c.size = d, 0
-	c.dataSince, c.dataBytes = c.now(), 0
+	c.beginData()
 	return nil
 }
 
@@ -81,9 +89,13 @@ func (c *conn) data(span []byte) {
 	c.busy.Store(c.srv.tick.Load())
 	err := c.delivery.Write(span)
 	c.busy.Store(0)
-	if err == nil {
-		return
+	if err != nil {
+		c.failMail(err)
 	}
+}
+
+// failMail drops the mail on its way; the client hears err after its end, or at once when err is a 421.
+func (c *conn) failMail(err error) {
 	c.abort(resultOf(err))
 	c.sess.Fail(err)
 }
@@ -93,6 +105,11 @@ func (c *conn) commit() error {
 	if err := c.flush(); err != nil { // the commit takes time, earlier replies need not wait for it
 		c.abort(resultAborted)
 		return err
+	}
+	if err := c.tx.dropped(); err != nil {
+		c.abort(resultOf(err))
+		c.sess.Reject(err)
+		return nil
 	}
 	d := c.delivery
 	c.delivery = nil
@@ -149,7 +166,7 @@ func resultOf(err error) messageResult {
 // changeClient moves the counts of a connection to the address XCLIENT gave it.
 func (c *conn) changeClient() error {
 	if c.counted.IsValid() {
-		c.srv.limits.leaveClient(c.counted)
+		c.srv.limits.LeaveClient(c.counted)
 	}
 	if !c.enterClient(c.sess.Peer().Client.Addr(), time.Now()) {
 		c.sess.Refuse(smtp.ReplyTooManyConns)

@@ -191,3 +191,21 @@ func TestTLSConnectionIsKeptInsideATransaction(t *testing.T) {
 	c.cmd("RSET", "250")
 	c.want("421 4.4.2")
 }
+
+// A fast beginning buys no hour of silence: the rate is that of the last DataBlock, not of the whole mail.
+func TestBurstDoesNotPayForADrip(t *testing.T) {
+	srv := start(t, Config{Timeouts: Timeouts{DataGrace: 200 * time.Millisecond, DataBlock: 300 * time.Millisecond, DataRate: 1000}}, new(memorySink))
+	c := dial(t, srv.addr)
+	c.hello()
+	c.envelope()
+	c.send(strings.Repeat("x", 1<<20)) // worth 17 minutes on average
+	began := time.Now()
+	c.trickle(strings.Repeat("x", 500), 10*time.Millisecond)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Fatalf("the server took a dripping mail for %v", took)
+	}
+	eventually(t, "the mail is dropped", func() bool { return srv.sink.abortedCount() == 1 })
+	if valueOf(srv.metrics.timeouts.WithLabelValues("data")) != 1 {
+		t.Errorf("not counted as a data timeout:\n%s", srv.log)
+	}
+}

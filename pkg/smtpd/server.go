@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
 )
 
 // Server is the driver: it accepts connections, runs an smtp.Session over each and carries their mail to a Sink.
@@ -23,10 +24,10 @@ type Server struct {
 	cfg     Config
 	session smtp.SessionConfig
 	sink    Sink
-	rcpts   Recipients
+	policy  Policy
 	logger  *slog.Logger
 	metrics *metrics
-	limits  *limits
+	limits  *limits.Limits
 	tls     *tls.Config // nil without a certificate
 
 	buffers        sync.Pool     // of *readBuffer
@@ -52,7 +53,7 @@ type Server struct {
 }
 
 // NewServer checks cfg and reads the certificate. The server does nothing until Serve.
-func NewServer(cfg Config, sink Sink, rcpts Recipients, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+func NewServer(cfg Config, sink Sink, policy Policy, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configuring the SMTP server: %w", err)
@@ -65,7 +66,7 @@ func NewServer(cfg Config, sink Sink, rcpts Recipients, logger *slog.Logger, reg
 		cfg.TLSHandshakes = 2 * runtime.GOMAXPROCS(0)
 	}
 	s := &Server{
-		cfg: cfg, sink: sink, rcpts: rcpts, logger: logger, metrics: m, limits: newLimits(&cfg),
+		cfg: cfg, sink: sink, policy: policy, logger: logger, metrics: m, limits: limits.New(cfg.limits()),
 		buffers:    sync.Pool{New: func() any { return new(readBuffer) }},
 		handshakes: make(chan struct{}, cfg.TLSHandshakes),
 		epoch:      time.Now(),
@@ -121,7 +122,7 @@ func (s *Server) Serve(l net.Listener, kind ListenerKind) error {
 
 // start gives a connection its goroutine, or refuses it when there are too many.
 func (s *Server) start(nc net.Conn, kind ListenerKind) {
-	if limit := s.limits.enter(); limit != "" {
+	if limit := s.limits.Enter(); limit != "" {
 		s.metrics.connections.WithLabelValues("limited").Inc()
 		s.metrics.limits.WithLabelValues(limit).Inc()
 		s.refuse(nc, kind)
@@ -131,7 +132,7 @@ func (s *Server) start(nc net.Conn, kind ListenerKind) {
 	c.plain.pool = &s.buffers
 	if err := c.open(nc, &s.buffers, s.epoch); err != nil {
 		s.logger.Error("cannot serve a connection", "error", err)
-		s.limits.leave()
+		s.limits.Leave()
 		_ = nc.Close()
 		return
 	}
@@ -160,12 +161,12 @@ func (s *Server) forget(c *conn) {
 	delete(s.conns, c)
 	s.mu.Unlock()
 	if c.counted.IsValid() {
-		s.limits.leaveClient(c.counted)
+		s.limits.LeaveClient(c.counted)
 	}
 	if c.role == roleClient {
 		s.metrics.active.Dec()
 	}
-	s.limits.leave()
+	s.limits.Leave()
 	s.wg.Done()
 }
 

@@ -95,7 +95,7 @@ func (s *Server) watch() {
 		case <-ticker.C:
 		}
 		s.tick.Add(1)
-		overloaded := s.limits.overloaded()
+		overloaded := s.limits.Overloaded()
 		began := overloaded && !s.overloaded.Load()
 		s.overloaded.Store(overloaded)
 		s.inspect(began)
