@@ -40,8 +40,8 @@ func (s *Session) Reject(err error) {
 	r := Refusal(err)
 	switch s.settle() {
 	case EventMail, EventEnd:
-		s.tx = nil
 		s.answer(r)
+		s.tx = nil
 	case EventRcpt:
 		s.refuseRcpt(r)
 	case EventBegin:
@@ -50,8 +50,8 @@ func (s *Session) Reject(err error) {
 			s.tx.fail(r)
 			return
 		}
-		s.tx = nil
 		s.answer(r)
+		s.tx = nil
 	case EventStartTLS:
 		s.answer(r)
 	default:

@@ -98,10 +98,13 @@ func (s *Session) farTooLarge(more uint64) bool {
 func (s *Session) endMail() Event {
 	s.tx.scan.finish()
 	if r := s.verdict(); r.Code != 0 {
-		ev := s.reset()
-		ev.Refused = r
+		open := s.tx.open
 		s.answer(r)
-		return ev
+		s.tx = nil
+		if !open {
+			return Event{}
+		}
+		return Event{Kind: EventAbort, Refused: r}
 	}
 	s.asking = EventEnd
 	return Event{Kind: EventEnd}
@@ -131,7 +134,7 @@ func (s *Session) runBdat(arg string) Event {
 	case size == 0 && !last:
 		return s.protocolError(replyEmptyChunk)
 	}
-	s.chunk, s.last, s.state = size, last, stateChunk
+	s.chunk, s.final, s.state = size, last, stateChunk
 	t := s.tx
 	if t == nil || t.chunked {
 		return Event{}
@@ -185,7 +188,7 @@ func (s *Session) endChunk() Event {
 		return s.protocolError(replyMailFirst)
 	case len(t.env.GetRecipients()) == 0:
 		return s.refuseChunk()
-	case s.last:
+	case s.final:
 		return s.endMail()
 	}
 	r := s.verdict()
@@ -200,7 +203,7 @@ func (s *Session) endChunk() Event {
 
 // refuseChunk answers a chunk that nobody is to get.
 func (s *Session) refuseChunk() (ev Event) {
-	last := s.last
+	last := s.final
 	if s.tx.rcpts == 0 {
 		ev = s.protocolError(replyRcptFirst)
 	} else {

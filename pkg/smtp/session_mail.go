@@ -77,6 +77,10 @@ func (s *Session) runRcpt(arg string) Event {
 func (s *Session) askRcpt(to address) Event {
 	t := s.tx
 	t.rcpts++
+	t.asked = Rcpt{
+		Local: strings.Clone(to.local), Domain: strings.Clone(to.domain),
+		AsGiven: strings.Clone(to.given), UTF8: t.env.GetSmtputf8(),
+	}
 	switch {
 	case to.utf8 && !t.env.GetSmtputf8():
 		s.refuseRcpt(replyRecipientUTF8)
@@ -86,10 +90,6 @@ func (s *Session) askRcpt(to address) Event {
 	case len(t.env.GetRecipients()) >= s.cfg.MaxRcpts:
 		s.overRcpt(replyRcptMax)
 	default:
-		t.asked = Rcpt{
-			Local: strings.Clone(to.local), Domain: strings.Clone(to.domain),
-			AsGiven: strings.Clone(to.given), UTF8: t.env.GetSmtputf8(),
-		}
 		s.asking = EventRcpt
 		return Event{Kind: EventRcpt, Rcpt: t.asked}
 	}

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -259,7 +258,7 @@ func (c *conn) beforeWait() error {
 // upgrade does the handshake after STARTTLS.
 func (c *conn) upgrade() error {
 	c.phase = phaseActive
-	if err := c.startTLS(); err != nil {
+	if err := c.startTLS(c.sess.Peer()); err != nil {
 		return err
 	}
 	c.sess.TLSStarted(c.tlsInfo())
@@ -291,19 +290,4 @@ func (c *conn) flush() error {
 		return fmt.Errorf("writing a reply: %w", err)
 	}
 	return nil
-}
-
-// panicked reports a programming error; only this session ends.
-func (c *conn) panicked(r any) error {
-	c.srv.metrics.panics.Inc()
-	err := fmt.Errorf("panic: %v", r)
-	c.srv.logger.Error("SMTP session ended by a programming error", "session_id", c.sessionID(), "error", err, "stack", string(debug.Stack()))
-	return err
-}
-
-func (c *conn) sessionID() string {
-	if c.sess == nil {
-		return ""
-	}
-	return c.sess.Peer().Session
 }

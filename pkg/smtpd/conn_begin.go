@@ -26,20 +26,25 @@ func (c *conn) begin() error {
 	if c.srv.cfg.ProxyProtocol == ProxyRequire {
 		if err := c.readProxy(&peer); err != nil {
 			c.srv.metrics.connections.WithLabelValues("proxy_refused").Inc()
+			c.noteProxy(err)
 			return err
 		}
 	}
 	peer.Session = c.srv.sessionID()
 	peer.XClient = limits.InAny(c.srv.cfg.XClientFrom, peer.Client.Addr())
-	refused := c.role != roleCheck && !c.enterClient(peer.Client.Addr(), time.Now())
-	if refused {
+	limit := ""
+	if c.role != roleCheck {
+		limit = c.enterClient(peer.Client.Addr(), time.Now())
+	}
+	if limit != "" {
 		c.role = roleRefused
 	}
 	if c.kind == ListenerTLS {
-		if refused {
+		if limit != "" {
+			c.note("connect", limit, peer, nil)
 			return errRefused // nothing can be said before a handshake, and a handshake is what costs
 		}
-		if err := c.startTLS(); err != nil {
+		if err := c.startTLS(peer); err != nil {
 			c.srv.metrics.connections.WithLabelValues("tls_failed").Inc()
 			return err
 		}
@@ -49,9 +54,8 @@ func (c *conn) begin() error {
 	c.sess = smtp.NewSession(&c.srv.session, peer)
 	c.idleSince = c.now()
 	switch {
-	case refused:
-		c.sess.Refuse(smtp.ReplyTooManyConns)
-		return errRefused
+	case limit != "":
+		return c.refuse(limit)
 	case c.role == roleCheck:
 		c.srv.metrics.connections.WithLabelValues("health_check").Inc()
 	default:
@@ -74,25 +78,32 @@ func (c *conn) greet() error {
 	return nil
 }
 
-// enterClient counts the connection for its client; false when a limit refuses it.
-func (c *conn) enterClient(client netip.Addr, now time.Time) bool {
+// refuse says 421 for a limit.
+func (c *conn) refuse(limit string) error {
+	r := smtp.ReplyTooManyConns
+	r.Reason = limit
+	c.sess.Refuse(r)
+	return errRefused
+}
+
+// enterClient counts the connection for its client and names the limit that refuses it.
+func (c *conn) enterClient(client netip.Addr, now time.Time) (limit string) {
 	counted, limit := c.srv.limits.EnterClient(client, now)
 	c.counted = netip.Addr{}
 	if counted {
 		c.counted = client
 	}
-	if limit == "" {
-		return true
+	if limit != "" {
+		c.srv.metrics.connections.WithLabelValues("limited").Inc()
+		c.srv.metrics.limits.WithLabelValues(limit).Inc()
 	}
-	c.srv.metrics.connections.WithLabelValues("limited").Inc()
-	c.srv.metrics.limits.WithLabelValues(limit).Inc()
-	return false
+	return limit
 }
 
 // readProxy reads the PROXY header: from trusted networks only, and within its own short deadline.
 func (c *conn) readProxy(peer *smtp.Peer) error {
 	if !limits.InAny(c.srv.cfg.TrustedProxies, peer.Client.Addr()) {
-		return errors.New("PROXY protocol is required and this address is not among the trusted proxies")
+		return errProxyUntrusted
 	}
 	deadline := c.now() + c.srv.cfg.Timeouts.ProxyHeader
 	for {

@@ -168,9 +168,8 @@ func (c *conn) changeClient() error {
 	if c.counted.IsValid() {
 		c.srv.limits.LeaveClient(c.counted)
 	}
-	if !c.enterClient(c.sess.Peer().Client.Addr(), time.Now()) {
-		c.sess.Refuse(smtp.ReplyTooManyConns)
-		return errRefused
+	if limit := c.enterClient(c.sess.Peer().Client.Addr(), time.Now()); limit != "" {
+		return c.refuse(limit)
 	}
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 // every wake-up that was lost.
 func noFreshStack(s *Server) { s.stackFor = time.Hour }
 
-// soon is far longer than anything here takes, and far shorter than a second look by a timer.
-const soon = 500 * time.Millisecond
+// soon is longer than anything here takes on a busy machine; without a timer a lost wake-up is never made good.
+const soon = 10 * time.Second
 
 // The network tells of input once. Whoever waits without having seen that the socket is empty waits for the next
 // byte, which a client that waits for a reply does not send.

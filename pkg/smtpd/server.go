@@ -17,6 +17,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
+	"github.com/sluice-mail/sluice/pkg/smtpd/refusals"
 )
 
 // Server is the driver: it accepts connections, runs an smtp.Session over each and carries their mail to a Sink.
@@ -27,6 +28,7 @@ type Server struct {
 	policy  Policy
 	logger  *slog.Logger
 	metrics *metrics
+	refused *refusals.Log
 	limits  *limits.Limits
 	tls     *tls.Config // nil without a certificate
 
@@ -62,11 +64,15 @@ func NewServer(cfg Config, sink Sink, policy Policy, logger *slog.Logger, reg pr
 	if err != nil {
 		return nil, err
 	}
+	refused, err := refusals.New(logger, cfg.LogPII, reg)
+	if err != nil {
+		return nil, fmt.Errorf("registering SMTP metrics: %w", err)
+	}
 	if cfg.TLSHandshakes == 0 {
 		cfg.TLSHandshakes = 2 * runtime.GOMAXPROCS(0)
 	}
 	s := &Server{
-		cfg: cfg, sink: sink, policy: policy, logger: logger, metrics: m, limits: limits.New(cfg.limits()),
+		cfg: cfg, sink: sink, policy: policy, logger: logger, metrics: m, refused: refused, limits: limits.New(cfg.limits()),
 		buffers:    sync.Pool{New: func() any { return new(readBuffer) }},
 		handshakes: make(chan struct{}, cfg.TLSHandshakes),
 		epoch:      time.Now(),
@@ -84,7 +90,7 @@ func NewServer(cfg Config, sink Sink, policy Policy, logger *slog.Logger, reg pr
 	s.stackFor = stackFor
 	s.stuckAfter = int64((cfg.Timeouts.Commit + stuckFor) / watchEvery)
 	s.session = cfg.session()
-	s.session.Observer = newDialogue(m, logger, cfg.LogPII)
+	s.session.Observer = newDialogue(m, refused, logger, cfg.LogPII)
 	s.base, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -125,6 +131,7 @@ func (s *Server) start(nc net.Conn, kind ListenerKind) {
 	if limit := s.limits.Enter(); limit != "" {
 		s.metrics.connections.WithLabelValues("limited").Inc()
 		s.metrics.limits.WithLabelValues(limit).Inc()
+		s.refused.Note(refusals.Refusal{Stage: "connect", Code: smtp.ReplyTooManyConns.Code, Reason: limit, Client: addrPort(nc.RemoteAddr()).Addr()}, time.Now())
 		s.refuse(nc, kind)
 		return
 	}

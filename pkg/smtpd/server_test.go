@@ -114,7 +114,7 @@ func (anyRecipient) Mail(context.Context, *Transaction) error { return nil }
 
 func (anyRecipient) Rcpt(_ context.Context, _ *Transaction, r smtp.Rcpt) (string, error) {
 	if r.Domain == "refused.example" {
-		return "", smtp.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such user"}
+		return "", smtp.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such user", Reason: "unknown_recipient"}
 	}
 	return strings.ToLower(r.Local + "@" + r.Domain), nil
 }

@@ -19,7 +19,7 @@ func (r recipients) Mail(context.Context, *smtpd.Transaction) error { return nil
 func (r recipients) Rcpt(_ context.Context, _ *smtpd.Transaction, to smtp.Rcpt) (string, error) {
 	mailbox, err := r.policy.Resolve(to.Local, to.Domain, to.UTF8)
 	if refusal, ok := errors.AsType[*policy.Refusal](err); ok {
-		return "", &smtp.Reply{Code: refusal.Code, Enhanced: refusal.Enhanced, Text: refusal.Text}
+		return "", &smtp.Reply{Code: refusal.Code, Enhanced: refusal.Enhanced, Text: refusal.Text, Reason: refusal.Reason}
 	}
 	return mailbox, err
 }

@@ -111,18 +111,18 @@ func (d *delivery) close() {
 func reply(err error, id string) *smtp.Reply {
 	switch {
 	case errors.Is(err, publish.ErrFull):
-		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "The mail log is full, try again later"}
+		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "The mail log is full, try again later", Reason: "log_full"}
 	case errors.Is(err, spool.ErrFull):
-		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later"}
+		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later", Reason: "spool_full"}
 	case errors.Is(err, spool.ErrShed):
-		return &smtp.Reply{Code: 421, Enhanced: "4.3.1", Text: "Short of room, and this upload does not get on; try again later"}
+		return &smtp.Reply{Code: 421, Enhanced: "4.3.1", Text: "Short of room, and this upload does not get on; try again later", Reason: "shed"}
 	case errors.Is(err, publish.ErrBusy):
-		return &smtp.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later", Reason: "log_busy"}
 	case errors.Is(err, publish.ErrUnconfirmed):
-		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "Mail not confirmed, id " + id + ", try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "Mail not confirmed, id " + id + ", try again later", Reason: "unconfirmed"}
 	case errors.Is(err, publish.ErrClock):
-		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The clock of this server is off, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The clock of this server is off, try again later", Reason: "clock"}
 	default:
-		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail log is unavailable, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail log is unavailable, try again later", Reason: "log_unavailable"}
 	}
 }
