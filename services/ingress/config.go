@@ -45,7 +45,7 @@ type Config struct {
 	XClientFrom    env.CIDRs `envconfig:"INGRESS_XCLIENT_FROM" desc:"networks that may use XCLIENT"`
 	BareLF         string    `envconfig:"INGRESS_BARE_LF" default:"accept" oneof:"accept reject" desc:"a line feed without carriage return: accept (stored as sent, flagged) or reject (550)"`
 
-	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"3s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
+	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"10s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
 }
 
 // Validate checks what no single variable can be wrong about by itself.
