@@ -32,6 +32,14 @@ type Failure struct {
 // NewHealth returns a Health without checks.
 func NewHealth() *Health { return &Health{fresh: healthFresh, timeout: healthTimeout} }
 
+// RegisterState adds a check that is asked each time: for what costs nothing to find out and must be known at once,
+// such as that the process drains. A load balancer that hears of it seconds late has that much less time to look away.
+func (h *Health) RegisterState(name string, ok func() error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checks = append(h.checks, &check{name: name, always: true, ok: func(context.Context) error { return ok() }})
+}
+
 // Register adds a check. ok returns nil when the service can do its work as far as this check knows, and is called
 // from any goroutine, at most once at a time. Names need not be unique: services that share a process may both check
 // the log.
@@ -66,8 +74,9 @@ func (h *Health) Ready(ctx context.Context) []Failure {
 
 // check is one registered check and its last result.
 type check struct {
-	name string
-	ok   func(context.Context) error
+	name   string
+	ok     func(context.Context) error
+	always bool // cheap: never believed, always asked
 
 	mu      sync.Mutex
 	running chan struct{} // closed when the run under way ends; nil when none is
@@ -84,6 +93,11 @@ func (c *check) start(fresh, timeout time.Duration) <-chan struct{} {
 		return c.running
 	}
 	done := make(chan struct{})
+	if c.always {
+		c.err = c.ok(context.Background())
+		close(done)
+		return done
+	}
 	if !c.at.IsZero() && time.Since(c.at) < fresh {
 		close(done)
 		return done

@@ -101,3 +101,23 @@ func TestImpatientProbeDoesNotSpoilTheResult(t *testing.T) {
 		t.Error(failures)
 	}
 }
+
+// A process that drains must say so with the next answer: what the load balancer hears late is taken from the time it
+// has to look away.
+func TestStateIsNotCached(t *testing.T) {
+	h := NewHealth()
+	var draining atomic.Bool
+	h.RegisterState("serving", func() error {
+		if draining.Load() {
+			return errors.New("draining")
+		}
+		return nil
+	})
+	if failures := h.Ready(t.Context()); len(failures) != 0 {
+		t.Fatalf("before: %v", failures)
+	}
+	draining.Store(true)
+	if failures := h.Ready(t.Context()); len(failures) != 1 {
+		t.Errorf("at once after: %v", failures)
+	}
+}

@@ -7,16 +7,13 @@ import (
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
-const (
-	// maxDomain and maxLabel are DNS's limits (RFC 1035 section 2.3.4).
-	maxDomain = 253
-	maxLabel  = 63
-	// maxMailbox is what the database's column holds: 64 + "@" + 255 (RFC 5321 section 4.5.3.1), in bytes after
-	// normalisation.
-	maxMailbox = 320
-)
+// maxMailbox is what the database's column holds: 64 + "@" + 255 (RFC 5321 section 4.5.3.1), in bytes after
+// normalisation.
+const maxMailbox = 320
 
 // NormaliseDomain returns the one form of a domain that we compare and store: lower case, A-labels (RFC 5890), no dot
 // at the end. The full stops of other scripts count as dots (UTS 46), as they do for everybody who looks the domain up.
@@ -33,14 +30,14 @@ func NormaliseDomain(domain string) (string, error) {
 		domain = strings.TrimSuffix(ascii, ".")
 	}
 	domain = strings.ToLower(domain)
-	if !validDomain(domain) {
+	if !smtp.ValidDomain(domain) {
 		return "", ErrAddress
 	}
 	return domain, nil
 }
 
 // lookupProfile is UTS 46 as a resolver applies it, but without its rules on ASCII characters: names with underscores
-// or with hyphens in the third and fourth place exist, and validDomain looks at the result anyway.
+// or with hyphens in the third and fourth place exist, and smtp.ValidDomain looks at the result anyway.
 func lookupProfile() *idna.Profile {
 	return idna.New(idna.MapForLookup(), idna.BidiRule(), idna.Transitional(false), idna.StrictDomainName(false), idna.CheckHyphens(false))
 }
@@ -57,30 +54,6 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
-}
-
-// validDomain checks an ASCII domain in lower case: letters, digits, hyphens inside labels, underscores. A numeric last
-// label is an IPv4 address without its brackets, not a domain (RFC 5321 section 4.1.3, RFC 3696 section 2).
-func validDomain(domain string) bool {
-	if domain == "" || len(domain) > maxDomain {
-		return false
-	}
-	numeric := false
-	for label := range strings.SplitSeq(domain, ".") {
-		if label == "" || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		numeric = true
-		for i := range len(label) {
-			c := label[i]
-			digit := c >= '0' && c <= '9'
-			if !digit && (c < 'a' || c > 'z') && c != '-' && c != '_' {
-				return false
-			}
-			numeric = numeric && digit
-		}
-	}
-	return !numeric
 }
 
 // NormaliseLocal returns the one form of a local part (without quotes): NFC, lower case. RFC 5321 section 2.4 leaves

@@ -196,15 +196,15 @@ func (d *script) configure(s string) error {
 		case "xclient":
 			d.peer.XClient = true
 		case "log-full":
-			d.prepare = func(p *player) { p.ready = Reply{452, "4.3.1", "Log full"} }
+			d.prepare = func(p *player) { p.ready = Reply{452, "4.3.1", "Log full", ""} }
 		case "tls-busy":
-			d.prepare = func(p *player) { p.tlsBusy = Reply{454, "4.7.0", "TLS not available"} }
+			d.prepare = func(p *player) { p.tlsBusy = Reply{454, "4.7.0", "TLS not available", ""} }
 		case "begin-fails":
 			d.prepare = func(p *player) { p.begin = fmt.Errorf("no room") }
 		case "commit-fails":
 			d.prepare = func(p *player) { p.commit = fmt.Errorf("log is down") }
 		case "commit-full":
-			d.prepare = func(p *player) { p.commit = fmt.Errorf("committing: %w", Reply{452, "4.3.1", "Log full"}) }
+			d.prepare = func(p *player) { p.commit = fmt.Errorf("committing: %w", Reply{452, "4.3.1", "Log full", ""}) }
 		case "write-fails":
 			d.prepare = func(p *player) { p.failAfter = n }
 		default:
@@ -236,7 +236,7 @@ func (d *script) play(cut func(turn int, b []byte) [][]byte) (*player, []string)
 		case strings.HasPrefix(t.action, "refuse "):
 			w, _, _ := parseWant(t.action[len("refuse "):])
 			code, _ := strconv.Atoi(w.code)
-			p.s.Refuse(Reply{code, w.enhanced, "No"})
+			p.s.Refuse(Reply{code, w.enhanced, "No", ""})
 			p.feed(nil)
 		}
 		for _, piece := range cut(i, t.bytes) {

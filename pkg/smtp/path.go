@@ -175,31 +175,41 @@ func (a *address) takeQuoted(s string) (rest string, err error) {
 	return "", errLocal
 }
 
-// checkDomain takes names with underscores too, and one trailing dot: both exist. What the name means is the
-// business of Recipients.
+// checkDomain takes an address literal, or a domain with at most one dot at its end, which exists. What the name means
+// is the business of Recipients.
 func checkDomain(d string) error {
 	if strings.HasPrefix(d, "[") {
 		return checkLiteral(d)
 	}
-	d = strings.TrimSuffix(d, ".")
-	if d == "" || len(d) > 255 {
-		return errDomain
-	}
-	label := 0
-	for i := 0; i < len(d); i++ {
-		switch c := d[i]; {
-		case c == '.' && label > 0:
-			label = 0
-		case c >= 0x80, c == '-', c == '_', isAlnum(c):
-			label++
-		default:
-			return errDomain
-		}
-	}
-	if label == 0 {
+	if !ValidDomain(strings.TrimSuffix(d, ".")) {
 		return errDomain
 	}
 	return nil
+}
+
+// ValidDomain checks the form of a domain without a dot at its end: letters, digits, hyphens inside labels, underscores,
+// non-ASCII characters. DNS bounds it and its labels (RFC 1035 section 2.3.4; those of a label in Unicode are for
+// whoever translates it). A numeric last label is an IPv4 address without its brackets (RFC 3696 section 2).
+func ValidDomain(domain string) bool {
+	const maxDomain, maxLabel = 253, 63
+	ascii, numeric := true, false
+	for label := range strings.SplitSeq(domain, ".") {
+		if label == "" || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		numeric = isDigits(label)
+		for i := 0; i < len(label); i++ {
+			c := label[i]
+			if c < 0x80 && c != '-' && c != '_' && !isAlnum(c) {
+				return false
+			}
+			ascii = ascii && c < 0x80
+		}
+		if ascii && len(label) > maxLabel {
+			return false
+		}
+	}
+	return !numeric && (!ascii || len(domain) <= maxDomain)
 }
 
 // checkLiteral checks "[192.0.2.1]" and "[IPv6:2001:db8::1]" (RFC 5321 section 4.1.3).

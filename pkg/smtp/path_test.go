@@ -66,3 +66,19 @@ func TestParseMailParams(t *testing.T) {
 		t.Errorf("got %+v, %v", m, refused)
 	}
 }
+
+// A sender nobody can answer is refused as the same recipient is: a name that is no domain, or none at all. (Only a
+// recipient may go without: RCPT TO:<postmaster>.)
+func TestMailRefusesWhatIsNoAddress(t *testing.T) {
+	for _, from := range []string{"pepe", "postmaster", "a@-b.example", "a@b-.example", "a@xn---", "a@192.0.2.1", "a@b.example." + strings.Repeat("b", 64)} {
+		p := greeted(testConfig())
+		p.say("EHLO client.example\r\n")
+		if got := p.say("MAIL FROM:<" + from + ">\r\n"); !strings.HasPrefix(got, "501 5.1.7") {
+			t.Errorf("%s: %q", from, got)
+		}
+		p.say("MAIL FROM:<>\r\n")
+		if got := p.say("RCPT TO:<" + from + ">\r\n"); from != "postmaster" && !strings.HasPrefix(got, "501 5.1.3") {
+			t.Errorf("%s as recipient: %q", from, got)
+		}
+	}
+}

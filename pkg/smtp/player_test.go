@@ -182,15 +182,15 @@ func testResolve(r Rcpt) (string, error) {
 	}
 	switch local {
 	case "nobody":
-		return "", Reply{550, "5.1.1", "No such mailbox"}
+		return "", Reply{550, "5.1.1", "No such mailbox", ""}
 	case "disabled":
-		return "", &Reply{550, "5.2.1", "Mailbox disabled"}
+		return "", &Reply{550, "5.2.1", "Mailbox disabled", ""}
 	case "later":
 		return "", fmt.Errorf("looking up later: timeout")
 	case "full":
-		return "", Reply{452, "4.2.2", "Mailbox full"}
+		return "", Reply{452, "4.2.2", "Mailbox full", ""}
 	case "nomail":
-		return "", Reply{556, "5.1.10", "Domain takes no mail"}
+		return "", Reply{556, "5.1.10", "Domain takes no mail", ""}
 	}
 	return address{local: local, domain: domain}.String(), nil
 }

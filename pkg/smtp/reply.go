@@ -14,12 +14,17 @@ type Reply struct {
 	Enhanced string
 	// Text is what a person reads; a line feed in it makes a multi-line reply.
 	Text string
+	// Reason is one of a fixed set of words for logs and metrics, such as "relay". It is not sent.
+	Reason string
 }
 
 // Error makes a Reply usable as an error.
 func (r Reply) Error() string {
 	return strings.TrimSpace(strconv.Itoa(r.Code) + " " + r.Enhanced + " " + strings.ReplaceAll(r.Text, "\n", " / "))
 }
+
+// Refuses reports whether something was not taken.
+func (r Reply) Refuses() bool { return r.Code >= 400 || r == replyNotSMTP }
 
 // maxReplyLine is the longest reply line with its CRLF (RFC 5321 section 4.5.3.1.5).
 const maxReplyLine = 512

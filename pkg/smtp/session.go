@@ -25,22 +25,24 @@ type Session struct {
 	line []byte       // the beginning of a command line whose end has not come yet
 	helo string
 	verb string // the command being answered, for the Observer
+	last string // reason of the last reply
 
 	chunk    uint64 // bytes of the current BDAT chunk still to come
 	lineLen  int    // length of the command line so far, also when not all of it is kept
 	syncMark int    // where in out the reply begins that must be written before more input may come
 
-	mails, errors, junk, rejected int32
+	mails, errors, junk, rejected, commands int32
 
 	state   uint8     // of the dialogue
 	asking  EventKind // the open question
 	esmtp   bool      // EHLO, not HELO
-	last    bool      // the current BDAT chunk is the last
+	final   bool      // the current BDAT chunk is the last
 	sync    bool      // a reply is queued that must be written before more input may come
 	rest    bool      // the last Feed left input behind
 	lineCR  bool      // the last byte of the partial command line is CR
 	drain   bool      // Shutdown was asked for
 	refused bool      // greeted with 554: only QUIT is answered
+	secrets bool      // what comes may be the rest of an AUTH dialogue
 }
 
 // The states of a dialogue.
@@ -148,11 +150,14 @@ func (s *Session) close() {
 
 // reply queues r as the answer to the current command.
 func (s *Session) reply(r Reply) {
-	s.out = r.AppendTo(s.out)
+	s.out, s.last = r.AppendTo(s.out), r.Reason
 	if s.cfg.Observer != nil {
-		s.cfg.Observer.Replied(s.peer.Session, s.verb, r)
+		s.cfg.Observer.Replied(s, s.verb, r)
 	}
 }
+
+// AwaitsFlush reports whether a reply is queued that the client has to wait for.
+func (s *Session) AwaitsFlush() bool { return s.sync }
 
 // Output is the queued reply bytes; valid until the next call of any other method.
 func (s *Session) Output() []byte { return s.out }
@@ -207,6 +212,23 @@ func (s *Session) Fail(err error) {
 
 // Peer is the other end, as XCLIENT and STARTTLS may have changed it.
 func (s *Session) Peer() Peer { return s.peer }
+
+// Helo is the name the client gave; empty before HELO or EHLO.
+func (s *Session) Helo() string { return s.helo }
+
+// Commands is how many commands came.
+func (s *Session) Commands() int { return int(s.commands) }
+
+// LastReason is the Reason of the last reply: of a Closed session, why it is over.
+func (s *Session) LastReason() string { return s.last }
+
+// Asked is the recipient of the last RCPT of the current transaction.
+func (s *Session) Asked() Rcpt {
+	if s.tx == nil {
+		return Rcpt{}
+	}
+	return s.tx.asked
+}
 
 // Envelope is the envelope of the current transaction, nil outside one.
 func (s *Session) Envelope() *mailv1.Envelope {

@@ -19,7 +19,7 @@ func (s *Session) Accept(arg string) {
 		}
 	case EventEnd:
 		s.tx = nil
-		s.junk = 0
+		s.junk, s.errors, s.rejected = 0, 0, 0
 		s.reply(queuedReply(arg))
 	case EventStartTLS:
 		s.expectSync()
@@ -40,8 +40,8 @@ func (s *Session) Reject(err error) {
 	r := Refusal(err)
 	switch s.settle() {
 	case EventMail, EventEnd:
-		s.tx = nil
 		s.answer(r)
+		s.tx = nil
 	case EventRcpt:
 		s.refuseRcpt(r)
 	case EventBegin:
@@ -50,8 +50,8 @@ func (s *Session) Reject(err error) {
 			s.tx.fail(r)
 			return
 		}
-		s.tx = nil
 		s.answer(r)
+		s.tx = nil
 	case EventStartTLS:
 		s.answer(r)
 	default:

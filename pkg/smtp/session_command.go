@@ -5,6 +5,15 @@ import "strings"
 // maxVerb is the length of the longest verb we know (STARTTLS).
 const maxVerb = 8
 
+// isVerb tells commands, which are in upper case, from what a client may say in a dialogue we do not have.
+func isVerb(verb string) bool {
+	switch verb {
+	case "HELO", "EHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "HELP", "VRFY", "QUIT", "STARTTLS", "XCLIENT":
+		return true
+	}
+	return false
+}
+
 // run is the table of commands.
 func (s *Session) run(verb, arg string) Event {
 	if s.refused && verb != "QUIT" {
@@ -46,6 +55,7 @@ func (s *Session) run(verb, arg string) Event {
 // unknown answers what is no command. The first line of an HTTP request and header fields end the session: a
 // browser is being used to reach us (cross-protocol attack), or a mail is read as commands.
 func (s *Session) unknown(verb string) Event {
+	s.verb = "?" // whatever it was, it is not for logs and metrics
 	switch strings.ToUpper(verb) {
 	case "":
 		return s.protocolError(replyEmptyLine)

@@ -41,10 +41,10 @@ type SessionConfig struct {
 // Observer watches a dialogue, for logs and metrics. It never sees a byte of a mail.
 type Observer interface {
 	// Command is a command line without its CRLF, as received; it is only valid during the call.
-	Command(session string, line []byte)
-	// Replied is the reply to a verb; the verb is empty for replies nobody asked for (greeting, 421) and
-	// "." for the end of a DATA.
-	Replied(session, verb string, reply Reply)
+	Command(s *Session, line []byte)
+	// Replied is the reply to a verb; the verb is empty for replies nobody asked for (greeting, 421), "?" for what is no command, and
+	// "." for the end of a DATA. The session is still as it was when the command was read.
+	Replied(s *Session, verb string, reply Reply)
 }
 
 // Peer is who is at the other end.

@@ -18,8 +18,7 @@ func (s *Session) runData(arg string) Event {
 	case s.tx.rcpts == 0:
 		return s.protocolError(replyRcptFirst)
 	case len(s.tx.env.GetRecipients()) == 0:
-		s.reply(replyNoRecipients)
-		return Event{}
+		return s.noRecipients()
 	}
 	s.asking = EventBegin
 	return Event{Kind: EventBegin}
@@ -52,12 +51,13 @@ func (s *Session) take(span []byte) Event {
 		s.end(replyTooLarge)
 		return Event{}
 	}
+	r := s.verdict()
 	switch {
-	case s.verdict().Code == 0:
+	case r.Code == 0:
 		return Event{Kind: EventData, Span: span}
 	case t.open:
 		t.open = false
-		return Event{Kind: EventAbort}
+		return Event{Kind: EventAbort, Refused: r}
 	}
 	return Event{}
 }
@@ -98,9 +98,13 @@ func (s *Session) farTooLarge(more uint64) bool {
 func (s *Session) endMail() Event {
 	s.tx.scan.finish()
 	if r := s.verdict(); r.Code != 0 {
-		ev := s.reset()
+		open := s.tx.open
 		s.answer(r)
-		return ev
+		s.tx = nil
+		if !open {
+			return Event{}
+		}
+		return Event{Kind: EventAbort, Refused: r}
 	}
 	s.asking = EventEnd
 	return Event{Kind: EventEnd}
@@ -130,12 +134,16 @@ func (s *Session) runBdat(arg string) Event {
 	case size == 0 && !last:
 		return s.protocolError(replyEmptyChunk)
 	}
-	s.chunk, s.last, s.state = size, last, stateChunk
+	s.chunk, s.final, s.state = size, last, stateChunk
 	t := s.tx
-	if t == nil || t.chunkRefused || len(t.env.GetRecipients()) == 0 || t.chunked {
+	if t == nil || t.chunked {
 		return Event{}
 	}
 	t.chunked, t.scan.chunked = true, true
+	if len(t.env.GetRecipients()) == 0 {
+		t.chunkRefused = true
+		return Event{}
+	}
 	s.asking = EventBegin
 	return Event{Kind: EventBegin}
 }
@@ -163,7 +171,7 @@ func (s *Session) feedChunk(in []byte) (n int, ev Event) {
 	switch {
 	case n == 0 || s.tx == nil:
 		return n, ev
-	case !s.tx.chunked || s.tx.chunkRefused:
+	case s.tx.chunkRefused:
 		s.tx.discarded += int64(n)
 		return n, ev
 	}
@@ -171,18 +179,16 @@ func (s *Session) feedChunk(in []byte) (n int, ev Event) {
 	return n, s.take(in[:n])
 }
 
-// endChunk answers a chunk.
+// endChunk answers a chunk. Once one was refused, those behind it are parts of a mail whose beginning is lost: no
+// recipient that comes later makes a mail of them.
 func (s *Session) endChunk() Event {
 	t := s.tx
 	switch {
 	case t == nil:
 		return s.protocolError(replyMailFirst)
-	case t.rcpts == 0:
-		return s.protocolError(replyRcptFirst)
 	case len(t.env.GetRecipients()) == 0:
-		s.reply(replyNoRecipients)
-		return Event{}
-	case s.last:
+		return s.refuseChunk()
+	case s.final:
 		return s.endMail()
 	}
 	r := s.verdict()
@@ -193,4 +199,28 @@ func (s *Session) endChunk() Event {
 	}
 	s.answer(r)
 	return Event{}
+}
+
+// refuseChunk answers a chunk that nobody is to get.
+func (s *Session) refuseChunk() (ev Event) {
+	last := s.final
+	if s.tx.rcpts == 0 {
+		ev = s.protocolError(replyRcptFirst)
+	} else {
+		ev = s.noRecipients()
+	}
+	if last {
+		s.tx = nil
+	}
+	return ev
+}
+
+// noRecipients answers DATA or a chunk when no recipient was taken. The first of a mail is no error: a pipelined group
+// is sent before it is known. More say nothing new; each is an answer far longer than what it answers.
+func (s *Session) noRecipients() Event {
+	if s.tx.noRcpts++; s.tx.noRcpts == 1 {
+		s.reply(replyNoRecipients)
+		return Event{}
+	}
+	return s.junkReply(replyNoRecipients)
 }

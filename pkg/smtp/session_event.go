@@ -16,7 +16,8 @@ const (
 	EventData
 	// EventEnd is a question: commit the delivery with Flags(). Accept wants the id.
 	EventEnd
-	// EventAbort: drop the open delivery; the session goes on.
+	// EventAbort: drop the open delivery; the session goes on. Event.Refused says what is wrong with the mail; its code
+	// is 0 when the client took it back.
 	EventAbort
 	// EventStartTLS is a question: Accept, write Output, do the handshake unless Closed(), then TLSStarted; or
 	// Reject. A handshake that fails ends the connection.
@@ -32,6 +33,8 @@ type Event struct {
 	Kind EventKind
 	Span []byte
 	Rcpt Rcpt
+	// Refused belongs to EventAbort.
+	Refused Reply
 }
 
 // Rcpt is the recipient of an EventRcpt.

@@ -77,6 +77,7 @@ func (s *Session) end(r Reply) {
 
 // command checks one command line, which is without its CRLF, and runs it.
 func (s *Session) command(line []byte) Event {
+	s.commands++
 	s.observe(line)
 	s.verb = ""
 	switch {
@@ -93,17 +94,24 @@ func (s *Session) command(line []byte) Event {
 	return s.run(s.verb, strings.Trim(arg, " "))
 }
 
-// observe shows a command to the Observer. We do not offer AUTH; what a client says behind it all the same is a
-// password and nobody's business.
+// observe shows a command to the Observer. We do not offer AUTH; what a client says behind it all the same, on that line
+// or on the next ones, is a name and a password and nobody's business.
 func (s *Session) observe(line []byte) {
-	const auth = "AUTH"
 	if s.cfg.Observer == nil {
 		return
 	}
-	if len(line) > len(auth) && strings.EqualFold(string(line[:len(auth)]), auth) {
-		line = line[:len(auth)]
+	word, _, _ := bytes.Cut(line, []byte(" "))
+	verb := strings.ToUpper(string(word[:min(len(word), maxVerb+1)]))
+	switch {
+	case verb == "AUTH":
+		s.secrets = true
+		line = word
+	case s.secrets && isVerb(verb):
+		s.secrets = false
+	case s.secrets, strings.HasPrefix(verb, "AUTH"):
+		line = []byte("(hidden)")
 	}
-	s.cfg.Observer.Command(s.peer.Session, line)
+	s.cfg.Observer.Command(s, line)
 }
 
 // protocolError answers one, and ends the session at the last one we are ready to take.

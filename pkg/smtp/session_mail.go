@@ -7,7 +7,8 @@ import (
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
-// rcptOvershoot is how many recipients beyond MaxRcpts get a 452 before further ones count as errors. Clients
+// rcptOvershoot is how many recipients beyond MaxRcpts get a 452, and how many repeated ones a 250, before further ones
+// count as errors. Clients
 // may send a whole list in one pipelined group and take the 452s as "next mail"; ending their connection
 // instead would make them start over for ever.
 const rcptOvershoot = 1000
@@ -30,7 +31,7 @@ func (s *Session) runMail(arg string) Event {
 		return s.protocolError(replyMailSyntax)
 	}
 	from, params, err := parsePath(strings.TrimLeft(arg, " "))
-	if err != nil {
+	if err != nil || from.given != "" && from.domain == "" {
 		return s.protocolError(replyBadSender)
 	}
 	p, refused := parseMailParams(params, s.esmtp)
@@ -38,11 +39,9 @@ func (s *Session) runMail(arg string) Event {
 	case refused.Code != 0:
 		return s.protocolError(refused)
 	case from.utf8 && !p.utf8:
-		s.reply(replySenderUTF8)
-		return Event{}
+		return s.junkReply(replySenderUTF8)
 	case s.cfg.MaxMessageBytes > 0 && p.size > s.cfg.MaxMessageBytes:
-		s.reply(replyTooLarge)
-		return Event{}
+		return s.junkReply(replyTooLarge)
 	}
 	s.tx = s.begin(from.String(), p)
 	s.asking = EventMail
@@ -78,6 +77,10 @@ func (s *Session) runRcpt(arg string) Event {
 func (s *Session) askRcpt(to address) Event {
 	t := s.tx
 	t.rcpts++
+	t.asked = Rcpt{
+		Local: strings.Clone(to.local), Domain: strings.Clone(to.domain),
+		AsGiven: strings.Clone(to.given), UTF8: t.env.GetSmtputf8(),
+	}
 	switch {
 	case to.utf8 && !t.env.GetSmtputf8():
 		s.refuseRcpt(replyRecipientUTF8)
@@ -87,10 +90,6 @@ func (s *Session) askRcpt(to address) Event {
 	case len(t.env.GetRecipients()) >= s.cfg.MaxRcpts:
 		s.overRcpt(replyRcptMax)
 	default:
-		t.asked = Rcpt{
-			Local: strings.Clone(to.local), Domain: strings.Clone(to.domain),
-			AsGiven: strings.Clone(to.given), UTF8: t.env.GetSmtputf8(),
-		}
 		s.asking = EventRcpt
 		return Event{Kind: EventRcpt, Rcpt: t.asked}
 	}
@@ -101,6 +100,10 @@ func (s *Session) askRcpt(to address) Event {
 func (s *Session) addRcpt(mailbox string) {
 	t := s.tx
 	if t.has(mailbox) {
+		if t.repeated++; t.repeated > rcptOvershoot {
+			s.protocolError(replyRcptMax)
+			return
+		}
 		s.reply(replyRecipient)
 		return
 	}

@@ -80,21 +80,21 @@ func TestRefusalsOfOthers(t *testing.T) {
 		err  error
 		want string
 	}{
-		{Reply{550, "5.1.1", "No"}, "550 5.1.1 No\r\n"},
-		{&Reply{452, "4.3.1", "Full"}, "452 4.3.1 Full\r\n"},
-		{fmt.Errorf("x: %w", Reply{452, "4.3.1", "Full"}), "452 4.3.1 Full\r\n"},
+		{Reply{550, "5.1.1", "No", ""}, "550 5.1.1 No\r\n"},
+		{&Reply{452, "4.3.1", "Full", ""}, "452 4.3.1 Full\r\n"},
+		{fmt.Errorf("x: %w", Reply{452, "4.3.1", "Full", ""}), "452 4.3.1 Full\r\n"},
 		{errors.New("secret"), "451 4.3.0 Temporary failure, try again later\r\n"},
-		{Reply{250, "2.0.0", "Ok"}, "451 4.3.0 Temporary failure, try again later\r\n"},
-		{Reply{550, "4.1.1", "No"}, "550 5.0.0 No\r\n"},
-		{Reply{450, "", "No"}, "450 4.0.0 No\r\n"},
-		{Reply{550, "5.1.1", "a\r\n250 b\x00\u00e4"}, "550-5.1.1 a?\r\n550 5.1.1 250 b???\r\n"},
+		{Reply{250, "2.0.0", "Ok", ""}, "451 4.3.0 Temporary failure, try again later\r\n"},
+		{Reply{550, "4.1.1", "No", ""}, "550 5.0.0 No\r\n"},
+		{Reply{450, "", "No", ""}, "450 4.0.0 No\r\n"},
+		{Reply{550, "5.1.1", "a\r\n250 b\x00\u00e4", ""}, "550-5.1.1 a?\r\n550 5.1.1 250 b???\r\n"},
 		{(*Reply)(nil), "451 4.3.0 Temporary failure, try again later\r\n"},
 	} {
 		if got := string(Refusal(c.err).AppendTo(nil)); got != c.want {
 			t.Errorf("%#v: got %q, want %q", c.err, got, c.want)
 		}
 	}
-	long := string(Reply{550, "5.1.1", strings.Repeat("x", 1000)}.AppendTo(nil))
+	long := string(Reply{550, "5.1.1", strings.Repeat("x", 1000), ""}.AppendTo(nil))
 	if len(long) != maxReplyLine {
 		t.Errorf("a reply line of %d bytes", len(long))
 	}
@@ -125,10 +125,11 @@ func TestObserver(t *testing.T) {
 	p := greeted(cfg)
 	p.say("EHLO client.example\r\n")
 	p.say(oneMail + "DATA\r\n")
-	p.say("secret\r\n.\r\nauth plain c2VjcmV0\r\nfrob\r\nQUIT\r\n")
+	p.say("secret\r\n.\r\nfrob\r\nauth login c2VjcmV0\r\nc2VjcmV0\r\nsecret\r\nNOOP\r\nauth=c2VjcmV0\r\nfrob\r\nQUIT\r\n")
 	want := seen{
 		"< 220", "EHLO client.example", "EHLO< 250", "MAIL FROM:<a@sender.example>", "MAIL< 250", "RCPT TO:<u@example.com>", "RCPT< 250",
-		"DATA", "DATA< 354", ".< 250", "auth", "AUTH< 502", "frob", "FROB< 500", "QUIT", "QUIT< 221",
+		"DATA", "DATA< 354", ".< 250", "frob", "?< 500", "auth", "AUTH< 502", "(hidden)", "?< 500", "(hidden)", "?< 500", "NOOP", "NOOP< 250",
+		"(hidden)", "?< 500", "frob", "?< 500", "QUIT", "QUIT< 221",
 	}
 	if !reflect.DeepEqual(o, want) {
 		t.Errorf("got %q\nwant %q", o, want)
@@ -137,8 +138,8 @@ func TestObserver(t *testing.T) {
 
 type seen []string
 
-func (s *seen) Command(_ string, line []byte) { *s = append(*s, string(line)) }
-func (s *seen) Replied(_, verb string, r Reply) {
+func (s *seen) Command(_ *Session, line []byte) { *s = append(*s, string(line)) }
+func (s *seen) Replied(_ *Session, verb string, r Reply) {
 	*s = append(*s, fmt.Sprintf("%s< %d", verb, r.Code))
 }
 

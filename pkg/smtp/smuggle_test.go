@@ -111,7 +111,7 @@ func TestLateBodyIsNotRun(t *testing.T) {
 	for name, end := range map[string]func(p *player){
 		"timeout": func(p *player) { p.s.Timeout() },
 		"overrun": func(p *player) { p.say(strings.Repeat("x", 1600)) },
-		"fault":   func(p *player) { p.s.Fail(Reply{421, "4.3.0", "No"}) },
+		"fault":   func(p *player) { p.s.Fail(Reply{421, "4.3.0", "No", ""}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := inData(t)

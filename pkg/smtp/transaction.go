@@ -15,6 +15,8 @@ type transaction struct {
 
 	rcpts        int  // RCPT commands answered
 	overMax      int  // recipients refused because there were too many
+	repeated     int  // recipients that were there already
+	noRcpts      int  // DATA and chunks refused because there is no recipient
 	open         bool // the driver has a delivery open
 	chunked      bool // BDAT has begun
 	chunkRefused bool // a chunk was refused: so are all that follow it, to LAST or RSET (RFC 3030 section 2)

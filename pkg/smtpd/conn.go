@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -30,16 +29,18 @@ var (
 // socket.wake and socket.kill.
 type conn struct {
 	socket
-	srv     *Server
-	sess    *smtp.Session
-	tls     *tls.Conn
-	plain   input // decrypted input, when tls is set
-	started bool
-	kind    ListenerKind
+	srv   *Server
+	sess  *smtp.Session
+	tls   *tls.Conn
+	plain input // decrypted input, when tls is set
+	kind  ListenerKind
+	phase phase
+	role  role
 
 	onReadable func(fd uintptr) bool // readable, bound once: a method value per call would be garbage
 	reason     error                 // why readable said it was done
 
+	tx       *Transaction // since the last MAIL, at most until the next wait outside a transaction
 	delivery Delivery
 	size     int64 // bytes of the mail so far
 	mails    int
@@ -47,21 +48,39 @@ type conn struct {
 	opened    time.Duration
 	idleSince time.Duration // when the wait for the current command began
 	dataSince time.Duration // when the current mail's bytes were asked for; 0 outside
-	dataBytes int64         // input consumed since
+	dataDue   time.Duration // when the mail has become too slow, unless more of it comes
 	lastByte  time.Duration
 
 	// busy is the watchdog's tick at which a call into Sink or Recipients began, 0 outside.
 	busy atomic.Int64
 
-	counted        netip.Addr // the address to leave at the end, invalid when none
-	active         bool       // counted as a client session
-	greetingQueued bool       // the greeting is queued and not written
-	silent         bool       // a health check, or refused by a limit: not in logs and numbers of clients
-	shutdownAsked  bool       // Session.Shutdown was called
-	freshStack     bool       // already waiting on a fresh stack
-	wantTLS        bool       // STARTTLS was accepted, its reply is queued
-	tlsMail        bool       // a mail came over TLS
+	counted netip.Addr // the address to leave at the end, invalid when none
 }
+
+// phase is where a connection is:
+//
+//	new ─▶ greeting ─▶ active ⇄ resting
+//	                     ⇅
+//	                  upgrading
+type phase uint8
+
+const (
+	phaseNew       phase = iota // nothing has been said
+	phaseGreeting               // the greeting is queued; it is written when we have seen that the client waits for it
+	phaseActive                 // the client said something a moment ago: the stack that took is kept
+	phaseResting                // the client says nothing: the wait is on a fresh stack
+	phaseUpgrading              // STARTTLS was accepted: its reply goes out, then comes the handshake
+)
+
+// role is who is at the other end, for the numbers of clients and the log.
+type role uint8
+
+const (
+	roleUnknown role = iota
+	roleClient       // counted in sluice_smtp_sessions_active
+	roleCheck        // a load balancer's health check
+	roleRefused      // a limit refused it
+)
 
 // serve runs the connection to its end. When the client has been idle for a moment it goes on in a new
 // goroutine: the stack that a command needed would else stay for as long as the client is idle, and that stack
@@ -78,8 +97,7 @@ func (c *conn) serve() {
 		}
 		c.end(err)
 	}()
-	if !c.started {
-		c.started = true
+	if c.phase == phaseNew {
 		if err = c.begin(); err != nil {
 			return
 		}
@@ -98,7 +116,7 @@ func (c *conn) serve() {
 // wait for more. A call per wait would have to ask the kernel once more before each wait, because what became
 // readable between two calls is not remembered; inside one call it is.
 func (c *conn) converse() error {
-	if !c.freshStack {
+	if c.phase != phaseResting {
 		if err := c.feed(); err != nil { // what crypto/tls or the read of a PROXY header has brought already
 			return err
 		}
@@ -121,37 +139,49 @@ func (c *conn) converse() error {
 
 // readable is called by RawConn.Read. It takes what is there, feeds it, writes the replies and returns false to
 // wait, or true with c.reason.
+//
+// It waits only when a read has said that the socket is empty. The poller tells of input once, when it comes: what
+// a shorter look has left behind, also the end of the connection, would be noticed with the next byte.
 func (c *conn) readable(fd uintptr) (done bool) {
 	for {
 		err := c.receive(fd)
-		if err == nil {
-			if c.dataSince != 0 {
-				c.lastByte = c.now()
-			}
-			if c.greetingQueued {
-				c.srv.metrics.connections.WithLabelValues("early_talker").Inc()
-			}
-			c.freshStack = false
-			err = c.feed()
-		}
 		switch {
-		case err == nil && c.full && len(c.sess.Output()) < flushAt:
-			// The session refuses what a client sent without waiting for certain replies. What did not fit into
-			// this read was sent before the reply, too.
-			if c.dataSince != 0 {
-				// A large mail that comes fast never waits here: without this, every other connection would wait
-				// for the end of its time slice (10 ms), times as many such mails.
-				runtime.Gosched()
-			}
-			continue
-		case err == nil || err == errWouldBlock:
+		case err == errWouldBlock:
 			if err = c.beforeWait(); err == nil {
 				return false
 			}
+		case err == nil:
+			err = c.received()
 		}
-		c.reason = err
-		return true
+		if err != nil {
+			c.reason = err
+			return true
+		}
 	}
+}
+
+// received feeds what a read has brought. The replies are kept while more input is probably waiting, so that few
+// writes carry them; but not those that the client had to wait for: the session must see what it sent instead.
+func (c *conn) received() error {
+	if c.phase == phaseGreeting {
+		c.srv.metrics.connections.WithLabelValues("early_talker").Inc()
+	}
+	c.phase = phaseActive
+	if c.dataSince != 0 {
+		c.lastByte = c.now()
+	}
+	if err := c.feed(); err != nil {
+		return err
+	}
+	if c.dataSince != 0 {
+		// A large mail that comes fast never waits: without this, every other connection would wait for the end of
+		// its time slice (10 ms), times as many such mails.
+		runtime.Gosched()
+	}
+	if c.full && (len(c.sess.Output()) < flushAt || c.sess.AwaitsFlush()) {
+		return nil
+	}
+	return c.flushAll()
 }
 
 // feed gives the session all input and does what it asks for.
@@ -191,31 +221,44 @@ func (c *conn) feedPending() error {
 	}
 }
 
-// beforeWait is called when all input is consumed: all replies go out in one write.
-func (c *conn) beforeWait() error {
+// flushAll writes the replies; after the one to STARTTLS no plaintext is read any more.
+func (c *conn) flushAll() error {
 	if err := c.flush(); err != nil {
 		return err
 	}
-	if c.wantTLS {
+	if c.phase == phaseUpgrading {
 		return errUpgrade
+	}
+	return nil
+}
+
+// beforeWait is called when the socket is empty and all input consumed.
+func (c *conn) beforeWait() error {
+	if err := c.flushAll(); err != nil {
+		return err
 	}
 	if err := c.armWait(); err != nil {
 		return err
 	}
-	// After arming: a shutdown that comes later than this look wakes the wait.
-	if c.srv.draining.Load() && !c.shutdownAsked {
-		c.shutdownAsked = true
-		if c.sess.Shutdown() {
+	// After arming: what comes later than these looks wakes the wait.
+	if !c.sess.InTransaction() {
+		c.tx = nil
+	}
+	if err := c.tx.dropped(); err != nil {
+		if c.failMail(err); c.sess.Closed() {
 			return errOver
 		}
+	}
+	if c.srv.draining.Load() && c.sess.Shutdown() {
+		return errOver
 	}
 	return nil
 }
 
 // upgrade does the handshake after STARTTLS.
 func (c *conn) upgrade() error {
-	c.wantTLS = false
-	if err := c.startTLS(); err != nil {
+	c.phase = phaseActive
+	if err := c.startTLS(c.sess.Peer()); err != nil {
 		return err
 	}
 	c.sess.TLSStarted(c.tlsInfo())
@@ -236,7 +279,10 @@ func (c *conn) flush() error {
 		_, err = c.write(out, c.srv.cfg.Timeouts.Write)
 	}
 	c.sess.Flushed()
-	c.idleSince, c.greetingQueued = c.now(), false
+	c.idleSince = c.now()
+	if c.phase == phaseGreeting {
+		c.phase = phaseActive
+	}
 	if err != nil {
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.srv.metrics.timeouts.WithLabelValues("write").Inc()
@@ -244,19 +290,4 @@ func (c *conn) flush() error {
 		return fmt.Errorf("writing a reply: %w", err)
 	}
 	return nil
-}
-
-// panicked reports a programming error; only this session ends.
-func (c *conn) panicked(r any) error {
-	c.srv.metrics.panics.Inc()
-	err := fmt.Errorf("panic: %v", r)
-	c.srv.logger.Error("SMTP session ended by a programming error", "session_id", c.sessionID(), "error", err, "stack", string(debug.Stack()))
-	return err
-}
-
-func (c *conn) sessionID() string {
-	if c.sess == nil {
-		return ""
-	}
-	return c.sess.Peer().Session
 }

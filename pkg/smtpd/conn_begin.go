@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
 )
 
 const (
@@ -20,21 +21,30 @@ const (
 
 // begin is everything before the first command: PROXY header, limits, implicit TLS, greeting.
 func (c *conn) begin() error {
+	c.phase = phaseActive
 	peer := smtp.Peer{Client: addrPort(c.nc.RemoteAddr())}
 	if c.srv.cfg.ProxyProtocol == ProxyRequire {
 		if err := c.readProxy(&peer); err != nil {
 			c.srv.metrics.connections.WithLabelValues("proxy_refused").Inc()
+			c.noteProxy(err)
 			return err
 		}
 	}
 	peer.Session = c.srv.sessionID()
-	peer.XClient = inAny(c.srv.cfg.XClientFrom, peer.Client.Addr())
-	refused := !c.silent && !c.enterClient(peer.Client.Addr(), time.Now())
+	peer.XClient = limits.InAny(c.srv.cfg.XClientFrom, peer.Client.Addr())
+	limit := ""
+	if c.role != roleCheck {
+		limit = c.enterClient(peer.Client.Addr(), time.Now())
+	}
+	if limit != "" {
+		c.role = roleRefused
+	}
 	if c.kind == ListenerTLS {
-		if refused {
+		if limit != "" {
+			c.note("connect", limit, peer, nil)
 			return errRefused // nothing can be said before a handshake, and a handshake is what costs
 		}
-		if err := c.startTLS(); err != nil {
+		if err := c.startTLS(peer); err != nil {
 			c.srv.metrics.connections.WithLabelValues("tls_failed").Inc()
 			return err
 		}
@@ -44,15 +54,14 @@ func (c *conn) begin() error {
 	c.sess = smtp.NewSession(&c.srv.session, peer)
 	c.idleSince = c.now()
 	switch {
-	case refused:
-		c.sess.Refuse(smtp.ReplyTooManyConns)
-		return errRefused
-	case c.silent:
+	case limit != "":
+		return c.refuse(limit)
+	case c.role == roleCheck:
 		c.srv.metrics.connections.WithLabelValues("health_check").Inc()
 	default:
 		c.srv.metrics.connections.WithLabelValues("accepted").Inc()
 		c.srv.metrics.active.Inc()
-		c.active = true
+		c.role = roleClient
 	}
 	return c.greet()
 }
@@ -65,37 +74,45 @@ func (c *conn) greet() error {
 	if c.srv.cfg.ProxyProtocol == ProxyRequire || c.tls != nil {
 		return c.flush()
 	}
-	c.greetingQueued = true
+	c.phase = phaseGreeting
 	return nil
 }
 
-// enterClient counts the connection for its client; false when a limit refuses it.
-func (c *conn) enterClient(client netip.Addr, now time.Time) bool {
-	counted, limit := c.srv.limits.enterClient(client, now)
+// refuse says 421 for a limit.
+func (c *conn) refuse(limit string) error {
+	r := smtp.ReplyTooManyConns
+	r.Reason = limit
+	c.sess.Refuse(r)
+	return errRefused
+}
+
+// enterClient counts the connection for its client and names the limit that refuses it.
+func (c *conn) enterClient(client netip.Addr, now time.Time) (limit string) {
+	counted, limit := c.srv.limits.EnterClient(client, now)
 	c.counted = netip.Addr{}
 	if counted {
 		c.counted = client
 	}
-	if limit == "" {
-		return true
+	if limit != "" {
+		c.srv.metrics.connections.WithLabelValues("limited").Inc()
+		c.srv.metrics.limits.WithLabelValues(limit).Inc()
 	}
-	c.srv.metrics.connections.WithLabelValues("limited").Inc()
-	c.srv.metrics.limits.WithLabelValues(limit).Inc()
-	c.silent = true
-	return false
+	return limit
 }
 
 // readProxy reads the PROXY header: from trusted networks only, and within its own short deadline.
 func (c *conn) readProxy(peer *smtp.Peer) error {
-	if !inAny(c.srv.cfg.TrustedProxies, peer.Client.Addr()) {
-		return errors.New("PROXY protocol is required and this address is not among the trusted proxies")
+	if !limits.InAny(c.srv.cfg.TrustedProxies, peer.Client.Addr()) {
+		return errProxyUntrusted
 	}
 	deadline := c.now() + c.srv.cfg.Timeouts.ProxyHeader
 	for {
 		h, n, err := parseProxy(c.pending())
 		if err == nil {
 			c.consume(n)
-			if c.silent = h.local; !h.local {
+			if h.local {
+				c.role = roleCheck
+			} else {
 				peer.Proxy, peer.Client = peer.Client, h.source
 			}
 			return nil
@@ -141,7 +158,7 @@ func (c *conn) end(reason error) {
 		_ = c.nc.Close()
 	}()
 	if reason == errTimeout {
-		c.srv.metrics.timeouts.WithLabelValues(c.phase()).Inc()
+		c.srv.metrics.timeouts.WithLabelValues(c.timedOutIn()).Inc()
 		c.sess.Timeout()
 	}
 	c.abort(resultAborted)
@@ -155,7 +172,7 @@ func (c *conn) end(reason error) {
 	c.release()
 }
 
-func (c *conn) phase() string {
+func (c *conn) timedOutIn() string {
 	if c.dataSince != 0 {
 		return "data"
 	}

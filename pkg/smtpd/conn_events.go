@@ -12,10 +12,10 @@ func (c *conn) handle(ev smtp.Event) error {
 	switch ev.Kind {
 	case smtp.EventNone:
 	case smtp.EventMail:
-		c.answer("", c.ask(c.srv.sink.Ready))
+		c.answer("", c.ask(c.beginTransaction))
 	case smtp.EventRcpt:
 		c.busy.Store(c.srv.tick.Load())
-		mailbox, err := c.srv.rcpts.Resolve(ev.Rcpt.Local, ev.Rcpt.Domain, ev.Rcpt.UTF8)
+		mailbox, err := c.srv.policy.Rcpt(c.srv.base, c.tx, ev.Rcpt)
 		c.busy.Store(0)
 		c.answer(mailbox, err)
 	case smtp.EventBegin:
@@ -25,7 +25,11 @@ func (c *conn) handle(ev smtp.Event) error {
 	case smtp.EventEnd:
 		return c.commit()
 	case smtp.EventAbort:
-		c.abort(resultRejected)
+		result := resultAborted
+		if ev.Refused.Code != 0 {
+			result = resultOf(ev.Refused)
+		}
+		c.abort(result)
 	case smtp.EventStartTLS:
 		if c.srv.handshakesBusy() {
 			c.srv.metrics.handshakes.WithLabelValues("busy").Inc()
@@ -33,7 +37,7 @@ func (c *conn) handle(ev smtp.Event) error {
 			break
 		}
 		c.sess.Accept("")
-		c.wantTLS = true // after what else is in the input was refused and the reply is written
+		c.phase = phaseUpgrading // after what else is in the input was refused and the reply is written
 	case smtp.EventXClient:
 		return c.changeClient()
 	case smtp.EventClose:
@@ -58,13 +62,21 @@ func (c *conn) ask(question func() error) error {
 	return err
 }
 
+func (c *conn) beginTransaction() error {
+	c.tx = &Transaction{Peer: c.sess.Peer(), Envelope: c.sess.Envelope(), wake: c.wake}
+	if err := c.srv.policy.Mail(c.srv.base, c.tx); err != nil {
+		return err
+	}
+	return c.srv.sink.Ready()
+}
+
 func (c *conn) beginDelivery() error {
-	d, err := c.srv.sink.Begin(c.sess.Envelope())
+	d, err := c.srv.sink.Begin(c.tx)
 	if err != nil {
 		return err
 	}
 	c.delivery, c.size = d, 0
-	c.dataSince, c.dataBytes = c.now(), 0
+	c.beginData()
 	return nil
 }
 
@@ -77,9 +89,13 @@ func (c *conn) data(span []byte) {
 	c.busy.Store(c.srv.tick.Load())
 	err := c.delivery.Write(span)
 	c.busy.Store(0)
-	if err == nil {
-		return
+	if err != nil {
+		c.failMail(err)
 	}
+}
+
+// failMail drops the mail on its way; the client hears err after its end, or at once when err is a 421.
+func (c *conn) failMail(err error) {
 	c.abort(resultOf(err))
 	c.sess.Fail(err)
 }
@@ -89,6 +105,11 @@ func (c *conn) commit() error {
 	if err := c.flush(); err != nil { // the commit takes time, earlier replies need not wait for it
 		c.abort(resultAborted)
 		return err
+	}
+	if err := c.tx.dropped(); err != nil {
+		c.abort(resultOf(err))
+		c.sess.Reject(err)
+		return nil
 	}
 	d := c.delivery
 	c.delivery = nil
@@ -107,7 +128,6 @@ func (c *conn) commit() error {
 		return nil
 	}
 	c.mails++
-	c.tlsMail = c.tls != nil
 	c.srv.metrics.message(resultAccepted)
 	c.srv.metrics.messageSize.Observe(float64(c.size))
 	c.logAccepted(env, id, c.now()-began)
@@ -146,11 +166,10 @@ func resultOf(err error) messageResult {
 // changeClient moves the counts of a connection to the address XCLIENT gave it.
 func (c *conn) changeClient() error {
 	if c.counted.IsValid() {
-		c.srv.limits.leaveClient(c.counted)
+		c.srv.limits.LeaveClient(c.counted)
 	}
-	if !c.enterClient(c.sess.Peer().Client.Addr(), time.Now()) {
-		c.sess.Refuse(smtp.ReplyTooManyConns)
-		return errRefused
+	if limit := c.enterClient(c.sess.Peer().Client.Addr(), time.Now()); limit != "" {
+		return c.refuse(limit)
 	}
 	return nil
 }

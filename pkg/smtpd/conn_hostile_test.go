@@ -18,8 +18,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
-	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
 // flood writes text n times or until the server has had enough.
@@ -183,8 +183,10 @@ type spoolDelivery struct{ b *spool.Buffer }
 
 func (s spoolSink) Ready() error { return s.pool.Full() }
 
-func (s spoolSink) Begin(*mailv1.Envelope) (Delivery, error) {
-	b, err := s.pool.Begin()
+func (s spoolSink) Begin(tx *Transaction) (Delivery, error) {
+	b, err := s.pool.Begin(limits.NetworkOf(tx.Peer.Client.Addr()), func() {
+		tx.Drop(smtp.Reply{Code: 421, Enhanced: "4.3.1", Text: "Too slow"})
+	})
 	return spoolDelivery{b}, err
 }
 

@@ -9,8 +9,8 @@ const stackFor = time.Second
 func (c *conn) armWait() error {
 	now := c.now()
 	end := c.deadline()
-	if !c.freshStack {
-		end = min(end, now+stackFor)
+	if c.phase != phaseResting {
+		end = min(end, now+c.srv.stackFor)
 	}
 	return c.arm(now, end)
 }
@@ -22,8 +22,8 @@ func (c *conn) ranOut() error {
 	switch {
 	case now >= c.deadline():
 		return errTimeout
-	case !c.freshStack && now >= max(c.idleSince, c.lastByte)+stackFor:
-		c.freshStack = true
+	case c.phase != phaseResting && now >= max(c.idleSince, c.lastByte)+c.srv.stackFor:
+		c.phase = phaseResting
 		return errFreshStack
 	}
 	return c.beforeWait()
@@ -35,14 +35,13 @@ func (c *conn) deadline() time.Duration {
 	t := &c.srv.cfg.Timeouts
 	end := time.Duration(1<<63 - 1)
 	if c.dataSince != 0 {
-		slowest := time.Duration(c.dataBytes) * time.Second / time.Duration(t.DataRate)
-		end = min(c.dataSince+t.DataTotal, c.dataSince+t.DataGrace+slowest)
+		end = min(c.dataSince+t.DataTotal, c.dataDue)
 	}
 	if c.sess.InData() {
-		return min(end, max(c.lastByte, c.dataSince)+t.DataBlock)
+		return end
 	}
 	idle := t.Idle
-	if c.tlsMail {
+	if c.tls != nil && c.mails > 0 && !c.sess.InTransaction() {
 		idle = t.IdleAfterTLS
 	}
 	if c.srv.overloaded.Load() {
@@ -51,15 +50,27 @@ func (c *conn) deadline() time.Duration {
 	return min(end, c.idleSince+idle)
 }
 
-// trackData keeps the clock and the count of the mail on its way: from the first byte asked for, through all
-// BDAT chunks and the commands between them, to the end of what is being read (or read and thrown away).
+// trackData keeps the clock of the mail on its way: from the first byte asked for, through all BDAT chunks and the
+// commands between them, to the end of what is being read (or read and thrown away).
 func (c *conn) trackData(consumed int) {
 	switch {
 	case c.dataSince != 0 && (c.sess.InData() || c.delivery != nil):
-		c.dataBytes += int64(consumed)
+		c.payData(consumed)
 	case c.dataSince != 0:
-		c.dataSince, c.dataBytes = 0, 0
+		c.dataSince = 0
 	case c.sess.InData():
-		c.dataSince, c.dataBytes = c.now(), 0
+		c.beginData()
 	}
+}
+
+func (c *conn) beginData() {
+	c.dataSince = c.now()
+	c.dataDue = c.dataSince + c.srv.cfg.Timeouts.DataGrace
+}
+
+// payData: bytes buy the time they may take at the slowest rate. What they buy is good for DataBlock at most, so that a
+// fast beginning does not pay for hours of next to nothing.
+func (c *conn) payData(bytes int) {
+	t := &c.srv.cfg.Timeouts
+	c.dataDue = min(c.dataDue+time.Duration(bytes)*time.Second/time.Duration(t.DataRate), max(c.lastByte, c.dataSince)+t.DataBlock)
 }

@@ -1,7 +1,9 @@
 package smtpd
 
 import (
+	"errors"
 	"io"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -165,5 +167,45 @@ func TestReaderStopped(t *testing.T) {
 	}
 	if grown := heapInUse() - before; grown > 16<<20 {
 		t.Errorf("memory grew by %d bytes", grown)
+	}
+}
+
+// Between its commands a client that has begun another mail has the patience RFC 5321 section 4.5.3.2 asks for, also
+// over TLS.
+func TestTLSConnectionIsKeptInsideATransaction(t *testing.T) {
+	cfg, roots := withCertificate(t, Config{Timeouts: Timeouts{Idle: time.Hour, IdleAfterTLS: 50 * time.Millisecond}})
+	srv := start(t, cfg, new(memorySink))
+	c := dial(t, srv.addr)
+	c.hello()
+	c.startTLS(roots)
+	c.cmd("EHLO client.example", "250-")
+	c.envelope()
+	c.send("x\r\n.\r\nMAIL FROM:<a@sender.example>\r\n")
+	c.want("250 2.0.0")
+	c.want("250 2.1.0")
+	_ = c.conn.SetReadDeadline(time.Now().Add(5 * srv.cfg.Timeouts.IdleAfterTLS))
+	if b, err := c.r.Peek(1); len(b) > 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("got %q, %v", b, err)
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	c.cmd("RSET", "250")
+	c.want("421 4.4.2")
+}
+
+// A fast beginning buys no hour of silence: the rate is that of the last DataBlock, not of the whole mail.
+func TestBurstDoesNotPayForADrip(t *testing.T) {
+	srv := start(t, Config{Timeouts: Timeouts{DataGrace: 200 * time.Millisecond, DataBlock: 300 * time.Millisecond, DataRate: 1000}}, new(memorySink))
+	c := dial(t, srv.addr)
+	c.hello()
+	c.envelope()
+	c.send(strings.Repeat("x", 1<<20)) // worth 17 minutes on average
+	began := time.Now()
+	c.trickle(strings.Repeat("x", 500), 10*time.Millisecond)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Fatalf("the server took a dripping mail for %v", took)
+	}
+	eventually(t, "the mail is dropped", func() bool { return srv.sink.abortedCount() == 1 })
+	if valueOf(srv.metrics.timeouts.WithLabelValues("data")) != 1 {
+		t.Errorf("not counted as a data timeout:\n%s", srv.log)
 	}
 }

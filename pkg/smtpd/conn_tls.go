@@ -95,7 +95,7 @@ func (w *tlsWire) releaseSlot() {
 
 // startTLS does the handshake. It runs in a goroutine of its own because it needs a deep stack, which would
 // stay with the connection. An error is final: there is no way back to plaintext.
-func (c *conn) startTLS() error {
+func (c *conn) startTLS(peer smtp.Peer) error {
 	wire := &tlsWire{Conn: c.socket.nc, c: c, handshaking: true, deadline: c.socket.now() + c.srv.cfg.Timeouts.Handshake}
 	t := tls.Server(wire, c.srv.tls)
 	done := make(chan error, 1)
@@ -112,6 +112,9 @@ func (c *conn) startTLS() error {
 		c.srv.metrics.handshakes.WithLabelValues("failed").Inc()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			c.srv.metrics.timeouts.WithLabelValues("tls").Inc()
+		}
+		if !isGone(err) { // or it only looked whether somebody listens
+			c.note("tls", "tls_failed", peer, err)
 		}
 		return fmt.Errorf("TLS handshake: %w", err)
 	}

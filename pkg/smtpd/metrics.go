@@ -28,7 +28,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		connections: counters("connections_total", "Connections by how they began: accepted, limited, early_talker, proxy_refused, health_check, tls_failed.", "result"),
 		active:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_smtp_sessions_active", Help: "Client sessions open now."}),
 		commands:    counters("commands_total", "Commands by verb and first digit of the reply.", "verb", "code_class"),
-		messages:    counters("messages_total", "Mails by outcome: accepted, rejected (5xx), tempfail (4xx), aborted (no reply, nothing stored).", "result"),
+		messages:    counters("messages_total", "Mails by outcome: accepted, rejected (5xx), tempfail (4xx), aborted (the client left, or took it back; nothing stored).", "result"),
 		messageSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sluice_smtp_message_size_bytes", Help: "Size of accepted mails.",
 			Buckets: prometheus.ExponentialBuckets(1024, 4, 9), // 1 KiB to 64 MiB

@@ -22,6 +22,8 @@ var (
 	// errProxyShort asks for more input.
 	errProxyShort = errors.New("incomplete PROXY header")
 	errProxyBad   = errors.New("malformed PROXY header")
+	// errProxyUntrusted is most likely a mistake in our configuration, and then of every connection.
+	errProxyUntrusted = errors.New("PROXY protocol is required and this address is not among the trusted proxies")
 )
 
 // proxyHeader is what a load balancer said about a connection.

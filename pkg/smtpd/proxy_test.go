@@ -146,7 +146,7 @@ func TestProxyGivesTheClient(t *testing.T) {
 			if ip, _ := netip.AddrFromSlice(env.GetProxy().GetIp()); ip != netip.MustParseAddr("127.0.0.1") {
 				t.Errorf("proxy is %v", env.GetProxy())
 			}
-			if !strings.Contains(srv.log.String(), "192.0.2.7") {
+			if !strings.Contains(srv.log.String(), `"remote_net":"192.0.2.0/24"`) {
 				t.Error("the log does not name the client")
 			}
 		})

@@ -16,6 +16,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
+	"github.com/sluice-mail/sluice/pkg/smtpd/refusals"
 )
 
 // Server is the driver: it accepts connections, runs an smtp.Session over each and carries their mail to a Sink.
@@ -23,10 +25,11 @@ type Server struct {
 	cfg     Config
 	session smtp.SessionConfig
 	sink    Sink
-	rcpts   Recipients
+	policy  Policy
 	logger  *slog.Logger
 	metrics *metrics
-	limits  *limits
+	refused *refusals.Log
+	limits  *limits.Limits
 	tls     *tls.Config // nil without a certificate
 
 	buffers        sync.Pool     // of *readBuffer
@@ -38,6 +41,7 @@ type Server struct {
 
 	tick       atomic.Int64 // the watchdog's count of watchEvery, from 1: a clock that costs nothing to read
 	stuckAfter int64        // ticks
+	stackFor   time.Duration
 	draining   atomic.Bool
 	overloaded atomic.Bool
 	base       context.Context // ends with the context of Shutdown, or when it is done
@@ -51,7 +55,7 @@ type Server struct {
 }
 
 // NewServer checks cfg and reads the certificate. The server does nothing until Serve.
-func NewServer(cfg Config, sink Sink, rcpts Recipients, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
+func NewServer(cfg Config, sink Sink, policy Policy, logger *slog.Logger, reg prometheus.Registerer) (*Server, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configuring the SMTP server: %w", err)
@@ -60,11 +64,15 @@ func NewServer(cfg Config, sink Sink, rcpts Recipients, logger *slog.Logger, reg
 	if err != nil {
 		return nil, err
 	}
+	refused, err := refusals.New(logger, cfg.LogPII, reg)
+	if err != nil {
+		return nil, fmt.Errorf("registering SMTP metrics: %w", err)
+	}
 	if cfg.TLSHandshakes == 0 {
 		cfg.TLSHandshakes = 2 * runtime.GOMAXPROCS(0)
 	}
 	s := &Server{
-		cfg: cfg, sink: sink, rcpts: rcpts, logger: logger, metrics: m, limits: newLimits(&cfg),
+		cfg: cfg, sink: sink, policy: policy, logger: logger, metrics: m, refused: refused, limits: limits.New(cfg.limits()),
 		buffers:    sync.Pool{New: func() any { return new(readBuffer) }},
 		handshakes: make(chan struct{}, cfg.TLSHandshakes),
 		epoch:      time.Now(),
@@ -79,9 +87,10 @@ func NewServer(cfg Config, sink Sink, rcpts Recipients, logger *slog.Logger, reg
 		s.tls = newTLSConfig(cert)
 	}
 	s.tick.Store(1)
+	s.stackFor = stackFor
 	s.stuckAfter = int64((cfg.Timeouts.Commit + stuckFor) / watchEvery)
 	s.session = cfg.session()
-	s.session.Observer = newDialogue(m, logger, cfg.LogPII)
+	s.session.Observer = newDialogue(m, refused, logger, cfg.LogPII)
 	s.base, s.stop = context.WithCancel(context.Background())
 	return s, nil
 }
@@ -119,9 +128,10 @@ func (s *Server) Serve(l net.Listener, kind ListenerKind) error {
 
 // start gives a connection its goroutine, or refuses it when there are too many.
 func (s *Server) start(nc net.Conn, kind ListenerKind) {
-	if limit := s.limits.enter(); limit != "" {
+	if limit := s.limits.Enter(); limit != "" {
 		s.metrics.connections.WithLabelValues("limited").Inc()
 		s.metrics.limits.WithLabelValues(limit).Inc()
+		s.refused.Note(refusals.Refusal{Stage: "connect", Code: smtp.ReplyTooManyConns.Code, Reason: limit, Client: addrPort(nc.RemoteAddr()).Addr()}, time.Now())
 		s.refuse(nc, kind)
 		return
 	}
@@ -129,7 +139,7 @@ func (s *Server) start(nc net.Conn, kind ListenerKind) {
 	c.plain.pool = &s.buffers
 	if err := c.open(nc, &s.buffers, s.epoch); err != nil {
 		s.logger.Error("cannot serve a connection", "error", err)
-		s.limits.leave()
+		s.limits.Leave()
 		_ = nc.Close()
 		return
 	}
@@ -158,12 +168,12 @@ func (s *Server) forget(c *conn) {
 	delete(s.conns, c)
 	s.mu.Unlock()
 	if c.counted.IsValid() {
-		s.limits.leaveClient(c.counted)
+		s.limits.LeaveClient(c.counted)
 	}
-	if c.active {
+	if c.role == roleClient {
 		s.metrics.active.Dec()
 	}
-	s.limits.leave()
+	s.limits.Leave()
 	s.wg.Done()
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
 )
 
 // ProxyMode says whether clients reach us through a load balancer that speaks the PROXY protocol. SMTP
@@ -49,7 +50,7 @@ type Config struct {
 	// MaxConnsPerIP and MaxConnsPerNet bound those of one address [50] and of one /24 or /64 [200].
 	// A negative value switches the limit off.
 	MaxConnsPerIP, MaxConnsPerNet int
-	// ConnRate bounds new connections of one address per minute [0: no limit].
+	// ConnRate bounds new connections of one IPv4 address or /64 per minute [0: no limit].
 	ConnRate int
 	// LimitExempt are networks the per-address limits and ConnRate do not count.
 	LimitExempt []netip.Prefix
@@ -77,14 +78,14 @@ type Timeouts struct {
 	Idle time.Duration
 	// IdleOverload replaces Idle while nine tenths of MaxConns are in use [10 s].
 	IdleOverload time.Duration
-	// IdleAfterTLS replaces Idle after a mail over TLS [20 s]: crypto/tls keeps its buffers.
+	// IdleAfterTLS replaces Idle after a mail over TLS, until the next MAIL [20 s]: crypto/tls keeps its buffers.
 	IdleAfterTLS time.Duration
-	// DataBlock is the wait for any next byte of a body [180 s].
-	DataBlock time.Duration
-	// DataGrace and DataRate are the slowest sender: after DataGrace a body must have come at DataRate
-	// bytes per second on average [30 s, 500].
+	// DataGrace, DataRate and DataBlock are the slowest sender: a body has DataGrace to begin with, each of its bytes
+	// buys the time it may take at DataRate bytes per second, and never is there more than DataBlock to wait for
+	// the next one [30 s, 500, 60 s]. The three minutes of RFC 5321 section 4.5.3.2.5 are how long a client waits.
 	DataGrace time.Duration
 	DataRate  int64
+	DataBlock time.Duration
 	// DataTotal is the longest a body may take altogether [60 min].
 	DataTotal time.Duration
 	// Write is how long the client may refuse to read our replies [60 s].
@@ -105,7 +106,7 @@ func (c Config) withDefaults() Config {
 	t.Idle = cmp.Or(t.Idle, 300*time.Second)
 	t.IdleOverload = min(t.Idle, cmp.Or(t.IdleOverload, 10*time.Second))
 	t.IdleAfterTLS = min(t.Idle, cmp.Or(t.IdleAfterTLS, 20*time.Second))
-	t.DataBlock = cmp.Or(t.DataBlock, 180*time.Second)
+	t.DataBlock = cmp.Or(t.DataBlock, 60*time.Second)
 	t.DataGrace = cmp.Or(t.DataGrace, 30*time.Second)
 	t.DataRate = cmp.Or(t.DataRate, 500)
 	t.DataTotal = cmp.Or(t.DataTotal, time.Hour)
@@ -130,12 +131,6 @@ func (c Config) validate() error {
 	return nil
 }
 
-func inAny(prefixes []netip.Prefix, a netip.Addr) bool {
-	a = a.Unmap()
-	for _, p := range prefixes {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+func (c Config) limits() limits.Config {
+	return limits.Config{Conns: c.MaxConns, PerIP: c.MaxConnsPerIP, PerNet: c.MaxConnsPerNet, Rate: c.ConnRate, Exempt: c.LimitExempt}
 }

@@ -8,18 +8,35 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/refusals"
 )
 
-func TestRedactKeepsTheDomain(t *testing.T) {
+func newTestRefusals(t testing.TB) *refusals.Log {
+	l, err := refusals.New(slog.New(slog.DiscardHandler), false, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestRedactKeepsNoPerson(t *testing.T) {
 	for in, want := range map[string]string{
-		"MAIL FROM:<person@sender.example> SIZE=10": "MAIL FROM:<...@sender.example> SIZE=10",
-		"RCPT TO:<\"a b@c\"@example.com>":           "RCPT TO:<...@example.com>",
-		"MAIL FROM:person@sender.example":           "MAIL ...@sender.example",
-		"VRFY person@example.com":                   "VRFY ...@example.com",
-		"person@example.com":                        "...@example.com",
-		"EHLO client.example":                       "EHLO client.example",
+		"MAIL FROM:<person@sender.example> SIZE=10":      "MAIL FROM:...@sender.example> SIZE=10",
+		"MAIL FROM:<person@sender.example> ENVID=person": "MAIL FROM:...@sender.example>",
+		"RCPT TO:<\"a b@c\"@example.com>":                "RCPT TO:...@example.com>",
+		"MAIL FROM:person@sender.example":                "MAIL FROM:...@sender.example",
+		"RCPT TO: <person@example.com>":                  "RCPT TO:...@example.com>",
+		"RCPT TO:person":                                 "RCPT TO:...",
+		"rcpt person@example.com":                        "rcpt ...@example.com",
+		"RCPT TO:<@a.example:person@example.com>":        "RCPT TO:...@example.com>",
+		"VRFY person@example.com":                        "VRFY ...@example.com",
+		"VRFY person":                                    "VRFY ...",
+		"EXPN \"person: me\"":                            "EXPN ...",
+		"person@example.com":                             "(18 bytes)",
+		"cGVyc29u":                                       "(8 bytes)",
+		"EHLO client.example":                            "EHLO client.example",
 	} {
-		if got := string(redact([]byte(in))); got != want {
+		if got := redact(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
@@ -29,7 +46,7 @@ func TestRedactKeepsTheDomain(t *testing.T) {
 func TestDebugPrintsDialoguesWithoutBodies(t *testing.T) {
 	for _, pii := range []bool{false, true} {
 		text := new(syncBuffer)
-		d := newDialogue(newTestMetrics(t), slog.New(slog.NewTextHandler(text, &slog.HandlerOptions{Level: slog.LevelDebug})), pii)
+		d := newDialogue(newTestMetrics(t), newTestRefusals(t), slog.New(slog.NewTextHandler(text, &slog.HandlerOptions{Level: slog.LevelDebug})), pii)
 		srv := startWith(t, Config{}, new(memorySink), func(s *Server) { s.session.Observer = d })
 		c := dial(t, srv.addr)
 		c.hello()
@@ -57,7 +74,7 @@ func TestVerbLabelsAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDialogue(m, slog.New(slog.DiscardHandler), false)
+	d := newDialogue(m, newTestRefusals(t), slog.New(slog.DiscardHandler), false)
 	series := func() (n int) {
 		families, err := reg.Gather()
 		if err != nil {
@@ -68,10 +85,11 @@ func TestVerbLabelsAreBounded(t *testing.T) {
 		}
 		return n
 	}
+	sess := smtp.NewSession(new(smtp.SessionConfig), smtp.Peer{})
 	before := series()
 	for _, verb := range []string{"XYZZY", "", ".", "MAIL", "a@b.example", "HELO"} {
 		for _, code := range []int{0, 99, 220, 354, 421, 550, 999} {
-			d.Replied("s", verb, smtp.Reply{Code: code})
+			d.Replied(sess, verb, smtp.Reply{Code: code})
 		}
 	}
 	if after := series(); after != before {

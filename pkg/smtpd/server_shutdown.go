@@ -60,6 +60,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		close(done)
 	}()
 	defer s.stop()
+	defer func() { s.refused.Flush(time.Now(), true) }()
 	select {
 	case <-done:
 		return nil
@@ -95,10 +96,11 @@ func (s *Server) watch() {
 		case <-ticker.C:
 		}
 		s.tick.Add(1)
-		overloaded := s.limits.overloaded()
+		overloaded := s.limits.Overloaded()
 		began := overloaded && !s.overloaded.Load()
 		s.overloaded.Store(overloaded)
 		s.inspect(began)
+		s.refused.Flush(time.Now(), false)
 	}
 }
 
@@ -106,15 +108,20 @@ func (s *Server) watch() {
 // when an overload begins, wakes everybody so that the shorter timeout counts for those who wait already.
 func (s *Server) inspect(wake bool) {
 	now := s.tick.Load()
+	var stuck []time.Duration
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for c := range s.conns {
 		if began := c.busy.Load(); began != 0 && now-began > s.stuckAfter {
-			s.logger.Error("a sink does not answer; closing the connection of its client", "waited", (time.Duration(now-began) * watchEvery).String())
+			stuck = append(stuck, time.Duration(now-began)*watchEvery)
 			c.kill()
 		}
 		if wake {
 			c.wake()
 		}
+	}
+	s.mu.Unlock()
+	// Not under the lock, which every new connection wants: whoever reads the log may be slow, too.
+	for _, waited := range stuck {
+		s.logger.Error("a sink does not answer; closing the connection of its client", "waited", waited.String())
 	}
 }

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -180,9 +181,40 @@ func TestStuckSinkLetsItsClientGo(t *testing.T) {
 	c.envelope()
 	c.send("x\r\n.\r\n")
 	c.wantClosed()
-	if !strings.Contains(srv.log.String(), "a sink does not answer") {
-		t.Error("the log does not say so")
+	eventually(t, "the log says so", func() bool { return strings.Contains(srv.log.String(), "a sink does not answer") })
+}
+
+// blockingWriter is a log whose reader hangs.
+type blockingWriter struct{ entered, release chan struct{} }
+
+func (w blockingWriter) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "a sink does not answer") {
+		close(w.entered)
+		<-w.release
 	}
+	return len(p), nil
+}
+
+// While the watchdog's line waits to be written, connections come and go.
+func TestWatchdogLogsWithoutTheLock(t *testing.T) {
+	w := blockingWriter{make(chan struct{}), make(chan struct{})}
+	release := make(chan struct{})
+	sink := &memorySink{onCommit: func(context.Context) error {
+		<-release
+		return nil
+	}}
+	srv := startWith(t, Config{}, sink, func(s *Server) {
+		s.stuckAfter = 0
+		s.logger = slog.New(slog.NewJSONHandler(w, nil))
+	})
+	c := dial(t, srv.addr)
+	c.hello()
+	c.envelope()
+	c.send("x\r\n.\r\n")
+	<-w.entered
+	dial(t, srv.addr).hello()
+	close(w.release)
+	close(release)
 }
 
 // Sessions in every state, a shutdown in the middle of it: all of them end, no goroutine stays.

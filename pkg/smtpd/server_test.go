@@ -35,11 +35,11 @@ type memorySink struct {
 
 func (s *memorySink) Ready() error { return s.readyErr }
 
-func (s *memorySink) Begin(env *mailv1.Envelope) (Delivery, error) {
+func (s *memorySink) Begin(tx *Transaction) (Delivery, error) {
 	s.mu.Lock()
 	s.open++
 	s.mu.Unlock()
-	return &memoryDelivery{sink: s, env: env}, nil
+	return &memoryDelivery{sink: s, env: tx.Envelope}, nil
 }
 
 func (s *memorySink) stored() [][]byte {
@@ -110,11 +110,13 @@ func (d *memoryDelivery) Abort() {
 // anyRecipient accepts everything.
 type anyRecipient struct{}
 
-func (anyRecipient) Resolve(local, domain string, _ bool) (string, error) {
-	if domain == "refused.example" {
-		return "", smtp.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such user"}
+func (anyRecipient) Mail(context.Context, *Transaction) error { return nil }
+
+func (anyRecipient) Rcpt(_ context.Context, _ *Transaction, r smtp.Rcpt) (string, error) {
+	if r.Domain == "refused.example" {
+		return "", smtp.Reply{Code: 550, Enhanced: "5.1.1", Text: "No such user", Reason: "unknown_recipient"}
 	}
-	return strings.ToLower(local + "@" + domain), nil
+	return strings.ToLower(r.Local + "@" + r.Domain), nil
 }
 
 // running is a server under test.
@@ -195,8 +197,8 @@ func serveOn(t testing.TB, l net.Listener, cfg Config, sink *memorySink, kind Li
 		}
 		srv.mu.Lock()
 		defer srv.mu.Unlock()
-		if len(srv.conns) != 0 || srv.limits.total != 0 || len(srv.limits.byIP) != 0 || len(srv.limits.byNet) != 0 {
-			t.Errorf("left after shutdown: %d connections, counts %d %v %v", len(srv.conns), srv.limits.total, srv.limits.byIP, srv.limits.byNet)
+		if conns, addresses, networks := srv.limits.Held(); len(srv.conns) != 0 || conns != 0 || addresses != 0 || networks != 0 {
+			t.Errorf("left after shutdown: %d connections, counts %d, %d addresses, %d networks", len(srv.conns), conns, addresses, networks)
 		}
 		if n := valueOf(srv.metrics.panics); n != 0 {
 			t.Errorf("%v sessions panicked:\n%s", n, r.log)

@@ -205,7 +205,7 @@ func (p *parts) ingress(group *lifecycle.Group) error {
 		return err
 	}
 	p.smtp = s.Addr()
-	group.Add("ingress", p.cfg.Ingress.DrainDelay+finishGrace, s.Run)
+	group.Add("ingress", p.cfg.Ingress.StopTime(), s.Run)
 	return nil
 }
 

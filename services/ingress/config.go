@@ -32,20 +32,20 @@ type Config struct {
 	MaxConns       int       `envconfig:"INGRESS_MAX_CONNS" default:"10000" min:"1" desc:"connections together"`
 	MaxConnsPerIP  int       `envconfig:"INGRESS_MAX_CONNS_PER_IP" default:"50" min:"0" desc:"connections of one address; 0 is no limit"`
 	MaxConnsPerNet int       `envconfig:"INGRESS_MAX_CONNS_PER_NET" default:"200" min:"0" desc:"connections of one /24 or /64; 0 is no limit"`
-	ConnRate       int       `envconfig:"INGRESS_CONN_RATE" default:"0" min:"0" desc:"new connections of one address in a minute; 0 is no limit"`
+	ConnRate       int       `envconfig:"INGRESS_CONN_RATE" default:"0" min:"0" desc:"new connections of one IPv4 address or /64 in a minute; 0 is no limit"`
 	LimitExempt    env.CIDRs `envconfig:"INGRESS_LIMIT_EXEMPT" default:"loopback" desc:"networks the limits per address do not count"`
 
 	DataTimeout  time.Duration `envconfig:"INGRESS_DATA_TIMEOUT" default:"60m" min:"1s" desc:"longest time one mail may take"`
 	MemoryBudget env.Bytes     `envconfig:"INGRESS_MEMORY_BUDGET" default:"256MiB" min:"1MiB" desc:"memory for mails being received; beyond it they go to files"`
 	SpoolDir     string        `envconfig:"INGRESS_SPOOL_DIR" desc:"where those files go; the system's temporary directory when empty"`
-	SpoolMax     env.Bytes     `envconfig:"INGRESS_SPOOL_MAX" default:"4GiB" desc:"room those files may take together, then new mail gets 452"`
+	SpoolMax     env.Bytes     `envconfig:"INGRESS_SPOOL_MAX" default:"4GiB" desc:"room those files may take together; then the uploads that do not get on are given up (421), and large mail gets 452"`
 
 	ProxyProtocol  string    `envconfig:"INGRESS_PROXY_PROTOCOL" default:"off" oneof:"off require" desc:"require: every connection starts with a PROXY v1 or v2 header"`
 	TrustedProxies env.CIDRs `envconfig:"INGRESS_TRUSTED_PROXIES" desc:"networks whose PROXY header is believed"`
 	XClientFrom    env.CIDRs `envconfig:"INGRESS_XCLIENT_FROM" desc:"networks that may use XCLIENT"`
 	BareLF         string    `envconfig:"INGRESS_BARE_LF" default:"accept" oneof:"accept reject" desc:"a line feed without carriage return: accept (stored as sent, flagged) or reject (550)"`
 
-	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"3s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
+	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"10s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
 }
 
 // Validate checks what no single variable can be wrong about by itself.

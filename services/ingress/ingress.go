@@ -75,7 +75,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	// Red before the first start and while draining, and never else: when the log is away senders shall hear it as a
 	// 4xx, and not from a load balancer that has no backend left.
-	deps.Health.Register("serving", func(context.Context) error {
+	deps.Health.RegisterState("serving", func() error {
 		if !s.serving.Load() {
 			return errors.New("not accepting mail: starting or draining")
 		}
@@ -95,6 +95,12 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Add("policy", stopGrace, func(ctx context.Context) error { return s.policy.Follow(ctx, s.openPolicy, s.deps.Logger) })
 	group.Add("smtp", s.cfg.DrainDelay+finishGrace+stopGrace, s.serve)
 	return group.Run(ctx)
+}
+
+// StopTime is how long a service with this configuration may take to stop, when the log is away and no client is in a
+// hurry: its parts stop one after the other.
+func (c Config) StopTime() time.Duration {
+	return c.DrainDelay + finishGrace + 3*stopGrace
 }
 
 // openPolicy finds the bucket of accepted domains and recipients.

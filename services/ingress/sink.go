@@ -12,6 +12,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
@@ -44,12 +45,13 @@ func (s *sink) Ready() error {
 }
 
 // Begin opens the spool for one mail.
-func (s *sink) Begin(env *mailv1.Envelope) (smtpd.Delivery, error) {
-	buffer, err := s.pool.Begin()
+func (s *sink) Begin(tx *smtpd.Transaction) (smtpd.Delivery, error) {
+	shed := func() { tx.Drop(reply(spool.ErrShed, "")) }
+	buffer, err := s.pool.Begin(limits.NetworkOf(tx.Peer.Client.Addr()), shed)
 	if err != nil {
 		return nil, reply(err, "")
 	}
-	return &delivery{sink: s, env: env, body: buffer}, nil
+	return &delivery{sink: s, env: tx.Envelope, body: buffer}, nil
 }
 
 // delivery is one mail on its way into the log.
@@ -109,16 +111,18 @@ func (d *delivery) close() {
 func reply(err error, id string) *smtp.Reply {
 	switch {
 	case errors.Is(err, publish.ErrFull):
-		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "The mail log is full, try again later"}
+		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "The mail log is full, try again later", Reason: "log_full"}
 	case errors.Is(err, spool.ErrFull):
-		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later"}
+		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later", Reason: "spool_full"}
+	case errors.Is(err, spool.ErrShed):
+		return &smtp.Reply{Code: 421, Enhanced: "4.3.1", Text: "Short of room, and this upload does not get on; try again later", Reason: "shed"}
 	case errors.Is(err, publish.ErrBusy):
-		return &smtp.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later", Reason: "log_busy"}
 	case errors.Is(err, publish.ErrUnconfirmed):
-		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "Mail not confirmed, id " + id + ", try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "Mail not confirmed, id " + id + ", try again later", Reason: "unconfirmed"}
 	case errors.Is(err, publish.ErrClock):
-		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The clock of this server is off, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The clock of this server is off, try again later", Reason: "clock"}
 	default:
-		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail log is unavailable, try again later"}
+		return &smtp.Reply{Code: 451, Enhanced: "4.3.0", Text: "The mail log is unavailable, try again later", Reason: "log_unavailable"}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 	"github.com/sluice-mail/sluice/pkg/stream/publish"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
@@ -61,7 +62,7 @@ func TestMailIsPublishedWholeWithItsEnvelope(t *testing.T) {
 			log := new(fakeLog)
 			s, pool := newSink(t, log, spool.Config{Memory: 1 << 20, PerMail: 256 << 10})
 			body := bytes.Repeat([]byte("0123456789abcde\n"), size/16+1)[:size]
-			d, err := s.Begin(&mailv1.Envelope{MailFrom: "a@b.example"})
+			d, err := s.Begin(&smtpd.Transaction{Envelope: &mailv1.Envelope{MailFrom: "a@b.example"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,6 +112,7 @@ func TestOurFaultsAre4xx(t *testing.T) {
 	}{
 		{publish.ErrFull, 452, "4.3.1"},
 		{spool.ErrFull, 452, "4.3.1"},
+		{spool.ErrShed, 421, "4.3.1"},
 		{publish.ErrBusy, 451, "4.3.2"},
 		{publish.ErrUnavailable, 451, "4.3.0"},
 		{publish.ErrUnconfirmed, 451, "not confirmed, id 01"},
@@ -121,7 +123,7 @@ func TestOurFaultsAre4xx(t *testing.T) {
 	} {
 		log := &fakeLog{}
 		s, _ := newSink(t, log, spool.Config{})
-		d, err := s.Begin(new(mailv1.Envelope))
+		d, err := s.Begin(&smtpd.Transaction{Envelope: new(mailv1.Envelope)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +141,7 @@ func TestOurFaultsAre4xx(t *testing.T) {
 
 func TestFullSpoolRefusesAtMail(t *testing.T) {
 	s, pool := newSink(t, new(fakeLog), spool.Config{Memory: 64 << 10, PerMail: 64 << 10, MaxDisk: 64 << 10})
-	d, err := s.Begin(new(mailv1.Envelope))
+	d, err := s.Begin(&smtpd.Transaction{Envelope: new(mailv1.Envelope)})
 	if err != nil {
 		t.Fatal(err)
 	}

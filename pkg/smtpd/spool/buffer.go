@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // stageSize is what a mail in a file keeps in memory to join small writes (a dot-stuffed line arrives as
@@ -19,27 +21,32 @@ var ErrClosed = errors.New("spool buffer is closed")
 
 // Buffer is one mail. Writing is for one goroutine; after Flush any number may ReadAt.
 type Buffer struct {
-	pool *Pool
-	hash hash.Hash
-	size int64
-	err  error // the first failed write; the mail is lost from then on
+	pool    *Pool
+	network netip.Prefix
+	onShed  func()
+	hash    hash.Hash
+	size    int64
 
 	mem   *[]byte // current memory buffer, nil before the first byte and after the move to a file
 	class int     // index of mem's class
 
-	mu     sync.Mutex // Flush against ReadAt
+	mu     sync.Mutex // the owner against shedding, Flush against ReadAt
+	err    error      // the first failed write, or ErrShed; the mail is lost from then on
 	file   *os.File
-	onDisk int64 // bytes accounted to the disk bound
 	stage  *[stageSize]byte
 	staged int
+	sealed bool // Flush was called: the mail is whole
 	closed bool
-}
 
-func newBuffer(p *Pool) *Buffer { return &Buffer{pool: p, hash: sha256.New()} }
+	onDisk atomic.Int64 // bytes accounted to the disk bound
+	grown  atomic.Int64 // when the file last grew, in nanoseconds of Pool.now
+}
 
 // Write appends to the mail. Its error wraps ErrFull when the bounds or the disk are exhausted; after an
 // error every further Write and Flush returns it again.
 func (b *Buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.closed {
 		return 0, ErrClosed
 	}
@@ -100,6 +107,10 @@ func (b *Buffer) moveToFile() error {
 	}
 	b.pool.files.Add(1)
 	b.file = f
+	b.grown.Store(int64(b.pool.now()))
+	b.pool.mu.Lock()
+	b.pool.spooled[b] = struct{}{}
+	b.pool.mu.Unlock()
 	b.stage = b.pool.stages.Get().(*[stageSize]byte)
 	if b.mem == nil {
 		return nil
@@ -119,15 +130,16 @@ func (b *Buffer) releaseMemory() {
 }
 
 func (b *Buffer) appendFile(p []byte) error {
-	if !b.pool.disk.take(int64(len(p))) {
+	if !b.pool.takeDisk(b, int64(len(p))) {
 		b.pool.refused.WithLabelValues("disk_bound").Inc()
 		return fmt.Errorf("spooling a mail: temporary files reached their bound of %d bytes: %w", b.pool.disk.limit, ErrFull)
 	}
-	b.onDisk += int64(len(p))
+	b.onDisk.Add(int64(len(p)))
 	if len(p) < stageSize-b.staged {
 		b.staged += copy(b.stage[b.staged:], p)
 		return nil
 	}
+	b.grown.Store(int64(b.pool.now()))
 	if err := b.flushStage(); err != nil {
 		return err
 	}
@@ -157,6 +169,7 @@ func (b *Buffer) flushStage() error {
 func (b *Buffer) Flush() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.sealed = true
 	switch {
 	case b.closed:
 		return ErrClosed
@@ -192,6 +205,8 @@ func (b *Buffer) ReadAt(p []byte, off int64) (int, error) {
 
 // Bytes returns the whole mail when it is in memory. The slice is valid until Close.
 func (b *Buffer) Bytes() ([]byte, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.file != nil || b.closed || b.err != nil {
 		return nil, false
 	}
@@ -225,10 +240,18 @@ func (b *Buffer) Close() error {
 	if b.file == nil {
 		return nil
 	}
+	b.pool.mu.Lock()
+	delete(b.pool.spooled, b)
+	b.pool.mu.Unlock()
+	return b.dropFile()
+}
+
+// dropFile gives back what a mail on disk holds.
+func (b *Buffer) dropFile() error {
 	err := b.file.Close()
 	b.pool.stages.Put(b.stage)
-	b.stage = nil
-	b.pool.disk.give(b.onDisk)
+	b.file, b.stage = nil, nil
+	b.pool.disk.give(b.onDisk.Swap(0))
 	b.pool.files.Add(-1)
 	return err
 }

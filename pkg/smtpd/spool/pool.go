@@ -4,11 +4,15 @@
 package spool
 
 import (
+	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
@@ -22,6 +26,8 @@ const (
 	DefaultMemory  = 256 << 20
 	DefaultPerMail = 256 << 10
 	DefaultMaxDisk = 4 << 30
+
+	defaultPatience = 5 * time.Second
 )
 
 // Config bounds a Pool. Zero fields take the defaults above.
@@ -34,6 +40,10 @@ type Config struct {
 	PerMail int
 	// MaxDisk is what all temporary files together may hold.
 	MaxDisk int64
+	// Share is how much of that one network keeps when others need room; an eighth when 0.
+	Share int64
+	// Patience is how long an upload within its share may stand still when others need room.
+	Patience time.Duration
 }
 
 // Pool hands out Buffers and keeps their sum within bounds. It is safe for concurrent use.
@@ -46,9 +56,17 @@ type Pool struct {
 	files   atomic.Int64
 	// short is set when the file system refused a write although MaxDisk had room (ENOSPC, EDQUOT), and
 	// cleared when Full sees free space again.
-	short   atomic.Bool
-	stages  sync.Pool
-	refused *prometheus.CounterVec
+	short  atomic.Bool
+	stages sync.Pool
+
+	share    int64
+	patience time.Duration
+	epoch    time.Time
+	mu       sync.Mutex // taken with a Buffer's own locked, never the other way round
+	spooled  map[*Buffer]struct{}
+
+	refused   *prometheus.CounterVec
+	shedCount prometheus.Counter
 }
 
 // class is one size of memory buffers. A mail climbs through the classes as it grows, so that a 4 KB mail
@@ -83,6 +101,9 @@ func New(cfg Config, reg prometheus.Registerer) (*Pool, error) {
 		classes: makeClasses(cfg.PerMail),
 		memory:  account{limit: cfg.Memory},
 		disk:    account{limit: cfg.MaxDisk},
+		share:   cfg.Share, patience: cfg.Patience,
+		epoch:   time.Now(),
+		spooled: make(map[*Buffer]struct{}),
 		stages:  sync.Pool{New: func() any { return new([stageSize]byte) }},
 	}
 	f, err := createUnlinked(p.dir)
@@ -108,6 +129,8 @@ func withDefaults(cfg Config) Config {
 	if cfg.MaxDisk == 0 {
 		cfg.MaxDisk = DefaultMaxDisk
 	}
+	cfg.Share = cmp.Or(cfg.Share, cfg.MaxDisk/8)
+	cfg.Patience = cmp.Or(cfg.Patience, defaultPatience)
 	return cfg
 }
 
@@ -130,18 +153,23 @@ func makeClasses(perMail int) []class {
 	return classes
 }
 
-// Begin starts one mail. It takes no memory before the first byte; Close gives back whatever it took.
-func (p *Pool) Begin() (*Buffer, error) {
+// Begin starts one mail of a network. It takes no memory before the first byte; Close gives back whatever it took. shed
+// is called, from any goroutine, when the mail is given up because others need its room; Close it all the same.
+func (p *Pool) Begin(network netip.Prefix, shed func()) (*Buffer, error) {
 	if err := p.Full(); err != nil {
 		return nil, err
 	}
-	return newBuffer(p), nil
+	return &Buffer{pool: p, network: network, onShed: shed, hash: sha256.New()}, nil
 }
 
-// Full says, for the answer to MAIL, whether another mail could be taken: nil or ErrFull. With the disk bound
-// used up even small mail is refused, because the size of the next one is not known yet.
+// Full says, for the answer to MAIL, whether another mail could be taken: nil or ErrFull. While there is memory it is
+// let in: most mails never need a file.
 func (p *Pool) Full() error {
-	if p.disk.used.Load() >= p.disk.limit {
+	smallest := int64(p.classes[0].size)
+	if p.memory.used.Load()+smallest <= p.memory.limit {
+		return nil
+	}
+	if p.disk.used.Load()+smallest > p.disk.limit && !p.haveDisk(smallest) {
 		p.refused.WithLabelValues("disk_bound").Inc()
 		return fmt.Errorf("temporary files reached their bound of %d bytes: %w", p.disk.limit, ErrFull)
 	}
@@ -150,6 +178,15 @@ func (p *Pool) Full() error {
 		return fmt.Errorf("the file system of %s has no room: %w", p.dir, ErrFull)
 	}
 	return nil
+}
+
+// haveDisk makes room for n bytes without keeping it.
+func (p *Pool) haveDisk(n int64) bool {
+	if !p.takeDisk(nil, n) {
+		return false
+	}
+	p.disk.give(n)
+	return true
 }
 
 // hasRoomAgain asks the file system after it had refused a write.
@@ -173,12 +210,16 @@ func (p *Pool) register(reg prometheus.Registerer) error {
 		Name: "sluice_spool_refused_total",
 		Help: "Times the spool refused a mail, by what was exhausted.",
 	}, []string{"reason"})
+	p.shedCount = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "sluice_spool_shed_total",
+		Help: "Uploads given up because they stood still, or their network had more than its share, while others needed room.",
+	})
 	gauge := func(name, help string, value *atomic.Int64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
 			func() float64 { return float64(value.Load()) })
 	}
 	for _, c := range []prometheus.Collector{
-		p.refused,
+		p.refused, p.shedCount,
 		gauge("sluice_spool_memory_bytes", "Memory held by mails in flight.", &p.memory.used),
 		gauge("sluice_spool_disk_bytes", "Disk held by mails in flight.", &p.disk.used),
 		gauge("sluice_spool_files", "Temporary files open.", &p.files),

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -38,7 +39,7 @@ func newPool(t testing.TB, cfg Config) *Pool {
 
 func begin(t testing.TB, p *Pool) *Buffer {
 	t.Helper()
-	b, err := p.Begin()
+	b, err := p.Begin(netip.Prefix{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +158,8 @@ func TestDiskBound(t *testing.T) {
 	if err := write(exact, random(100_000)); err != nil {
 		t.Fatalf("exactly the bound: %v", err)
 	}
-	if _, err := p.Begin(); !errors.Is(err, ErrFull) {
+	p.memory.used.Add(p.memory.limit) // a small mail would be let in while there is memory
+	if _, err := p.Begin(netip.Prefix{}, nil); !errors.Is(err, ErrFull) {
 		t.Errorf("Begin at the bound: %v", err)
 	}
 	if err := exact.Close(); err != nil {
@@ -166,6 +168,7 @@ func TestDiskBound(t *testing.T) {
 	if err := p.Full(); err != nil {
 		t.Errorf("after Close: %v", err)
 	}
+	p.memory.used.Add(-p.memory.limit)
 }
 
 func TestNoSpaceLeft(t *testing.T) {
@@ -184,7 +187,8 @@ func TestNoSpaceLeft(t *testing.T) {
 	if !errors.Is(err, ErrFull) || !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("got %v, want ErrFull for ENOSPC", err)
 	}
-	if _, err := p.Begin(); !errors.Is(err, ErrFull) {
+	p.memory.used.Add(p.memory.limit)
+	if _, err := p.Begin(netip.Prefix{}, nil); !errors.Is(err, ErrFull) {
 		t.Errorf("Begin on a full file system: %v", err)
 	}
 	if err := b.Close(); err != nil {
@@ -193,6 +197,7 @@ func TestNoSpaceLeft(t *testing.T) {
 	if err := p.Full(); err != nil {
 		t.Errorf("with room again: %v", err)
 	}
+	p.memory.used.Add(-p.memory.limit)
 	again := begin(t, p)
 	if err := write(again, random(500<<10)); err != nil {
 		t.Error(err)
@@ -209,7 +214,7 @@ func TestManyAtOnce(t *testing.T) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(3, uint64(w)))
 			for range 50 {
-				b, err := p.Begin()
+				b, err := p.Begin(netip.Prefix{}, nil)
 				if errors.Is(err, ErrFull) {
 					continue
 				}
@@ -256,7 +261,7 @@ func BenchmarkMail(b *testing.B) {
 			b.SetBytes(int64(size.n))
 			b.ReportAllocs()
 			for b.Loop() {
-				m, err := p.Begin()
+				m, err := p.Begin(netip.Prefix{}, nil)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -17,8 +17,7 @@ import (
 	"github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus"
 
-	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
-
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 )
 
@@ -27,7 +26,8 @@ type sink struct{ clients chan netip.AddrPort }
 
 func (s sink) Ready() error { return nil }
 
-func (s sink) Begin(env *mailv1.Envelope) (smtpd.Delivery, error) {
+func (s sink) Begin(tx *smtpd.Transaction) (smtpd.Delivery, error) {
+	env := tx.Envelope
 	ip, _ := netip.AddrFromSlice(env.GetClient().GetIp())
 	s.clients <- netip.AddrPortFrom(ip.Unmap(), uint16(env.GetClient().GetPort()))
 	return s, nil
@@ -39,7 +39,11 @@ func (sink) Commit(context.Context, uint64) (string, error) { return "01", nil }
 
 func (sink) Abort() {}
 
-func (sink) Resolve(local, domain string, _ bool) (string, error) { return local + "@" + domain, nil }
+func (sink) Mail(context.Context, *smtpd.Transaction) error { return nil }
+
+func (sink) Rcpt(_ context.Context, _ *smtpd.Transaction, r smtp.Rcpt) (string, error) {
+	return r.Local + "@" + r.Domain, nil
+}
 
 // dialogue makes the server call Begin without waiting for anything.
 const dialogue = "HELO client.example\r\nMAIL FROM:<a@sender.example>\r\nRCPT TO:<u@example.com>\r\nBDAT 1 LAST\r\nxQUIT\r\n"

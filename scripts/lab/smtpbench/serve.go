@@ -23,8 +23,7 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/prometheus/client_golang/prometheus"
 
-	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
-
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 )
 
@@ -114,7 +113,7 @@ type discard struct{}
 
 func (discard) Ready() error { return nil }
 
-func (discard) Begin(*mailv1.Envelope) (smtpd.Delivery, error) { return discard{}, nil }
+func (discard) Begin(*smtpd.Transaction) (smtpd.Delivery, error) { return discard{}, nil }
 
 func (discard) Write([]byte) error { return nil }
 
@@ -122,8 +121,10 @@ func (discard) Commit(context.Context, uint64) (string, error) { return "01", ni
 
 func (discard) Abort() {}
 
-func (discard) Resolve(local, domain string, _ bool) (string, error) {
-	return local + "@" + domain, nil
+func (discard) Mail(context.Context, *smtpd.Transaction) error { return nil }
+
+func (discard) Rcpt(_ context.Context, _ *smtpd.Transaction, r smtp.Rcpt) (string, error) {
+	return r.Local + "@" + r.Domain, nil
 }
 
 func goSMTP(cert, key string) (func(net.Listener) error, error) {

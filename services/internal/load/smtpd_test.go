@@ -20,8 +20,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd"
-	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
 // TestAgainstOurOwnServer: every kind and size of mail passes pkg/smtpd unchanged, in the clear and by
@@ -94,7 +94,11 @@ func selfSigned(t *testing.T) (cert, key string) {
 
 type anyone struct{}
 
-func (anyone) Resolve(local, domain string, _ bool) (string, error) { return local + "@" + domain, nil }
+func (anyone) Mail(context.Context, *smtpd.Transaction) error { return nil }
+
+func (anyone) Rcpt(_ context.Context, _ *smtpd.Transaction, r smtp.Rcpt) (string, error) {
+	return r.Local + "@" + r.Domain, nil
+}
 
 // countingSink counts how often each mail was committed.
 type countingSink struct {
@@ -111,7 +115,7 @@ func (s *countingSink) count(sum, id string) int {
 
 func (s *countingSink) Ready() error { return nil }
 
-func (s *countingSink) Begin(*mailv1.Envelope) (smtpd.Delivery, error) {
+func (s *countingSink) Begin(*smtpd.Transaction) (smtpd.Delivery, error) {
 	return &countingDelivery{sink: s}, nil
 }
 

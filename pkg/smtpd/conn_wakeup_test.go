@@ -1,0 +1,75 @@
+package smtpd
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+// noFreshStack switches the timer off that moves an idle connection to a fresh stack: it looks for input, too, and hid
+// every wake-up that was lost.
+func noFreshStack(s *Server) { s.stackFor = time.Hour }
+
+// soon is longer than anything here takes on a busy machine; without a timer a lost wake-up is never made good.
+const soon = 10 * time.Second
+
+// The network tells of input once. Whoever waits without having seen that the socket is empty waits for the next
+// byte, which a client that waits for a reply does not send.
+func TestPipelinedGroupsAreReadToTheirEnd(t *testing.T) {
+	for _, n := range []int{1_000, 7_000} {
+		srv := startWith(t, Config{}, new(memorySink), noFreshStack)
+		c := dial(t, srv.addr)
+		c.hello()
+		began := time.Now()
+		go func() { _, _ = c.conn.Write([]byte(strings.Repeat(chattyMail, n))) }()
+		for range 3 * n {
+			c.want("250")
+		}
+		if took := time.Since(began); took > soon {
+			t.Errorf("%d mails in one group took %v", n, took)
+		}
+	}
+}
+
+// chattyMail is nearly as long as its three replies: a full read makes more of them than are kept back.
+const chattyMail = "MAIL FROM:<a@b.example>\r\nRCPT TO:<u@b.example>\r\nBDAT 1 LAST\r\nx"
+
+func TestEndBehindACommandIsSeen(t *testing.T) {
+	srv := startWith(t, Config{}, new(memorySink), noFreshStack)
+	for range 20 {
+		c := dial(t, srv.addr)
+		c.hello()
+		began := time.Now()
+		c.send("NOOP\r\n")
+		if err := c.conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		c.want("250")
+		c.wantClosed()
+		if took := time.Since(began); took > soon {
+			t.Fatalf("the end of the connection was seen after %v", took)
+		}
+	}
+}
+
+// A group may end with DATA at the very end of a read, with more replies waiting than are kept back: what is behind it
+// was sent without waiting all the same.
+func TestSyncRuleHoldsAtTheEndOfARead(t *testing.T) {
+	srv := startWith(t, Config{}, new(memorySink), noFreshStack)
+	c := dial(t, srv.addr)
+	c.hello()
+	const last = "MAIL FROM:<a@b.example>\r\nRCPT TO:<u@b.example>\r\nDATA\r\n"
+	group := bytes.Repeat([]byte(chattyMail), (readSize-len(last))/len(chattyMail)-1)
+	group = append(group, "NOOP "+strings.Repeat("x", readSize-len(group)-len("NOOP \r\n"+last))+"\r\n"+last...)
+	group = append(group, "Subject: not waited for\r\n\r\n.\r\n"...)
+	c.send(string(group))
+	reply := "250"
+	for strings.HasPrefix(reply, "250") {
+		reply = c.reply()
+	}
+	if !strings.HasPrefix(reply, "554 5.5.0") {
+		t.Errorf("DATA was answered %q", reply)
+	}
+}

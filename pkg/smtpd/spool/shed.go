@@ -1,0 +1,90 @@
+package spool
+
+import (
+	"cmp"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// ErrShed says that the room of a mail was given to others. The SMTP answer is 421 4.3.1.
+var ErrShed = errors.New("the upload was given up: its room is needed and it does not get on")
+
+// takeDisk accounts n bytes of temporary files for b. When the bound is reached it takes them from uploads that do not
+// get on; false when there is none. nil stands for a mail that has nothing yet.
+func (p *Pool) takeDisk(b *Buffer, n int64) bool {
+	for !p.disk.take(n) {
+		victim := p.shedOne(b)
+		if victim == nil {
+			return false
+		}
+		p.shedCount.Inc()
+		if victim.onShed != nil {
+			victim.onShed()
+		}
+	}
+	return true
+}
+
+// candidate is an upload that might be shed.
+type candidate struct {
+	buffer *Buffer
+	idle   time.Duration
+	over   bool // its network has more than its share
+}
+
+// shedOne takes the room of one upload on disk: of a network that has more than its share first, and the one that has
+// stood still for longest first. Within its share, and for an upload of the same network, only one that has stood
+// still for a while goes: else uploads would take each other's room and none would ever end.
+func (p *Pool) shedOne(b *Buffer) *Buffer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	held := make(map[netip.Prefix]int64)
+	for other := range p.spooled {
+		held[other.network] += other.onDisk.Load()
+	}
+	var list []candidate
+	now := p.now()
+	for other := range p.spooled {
+		c := candidate{other, now - time.Duration(other.grown.Load()), held[other.network] > p.share}
+		greedy := c.over && (b == nil || other.network != b.network)
+		if other != b && (greedy || c.idle >= p.patience) {
+			list = append(list, c)
+		}
+	}
+	slices.SortFunc(list, func(x, y candidate) int {
+		if x.over != y.over {
+			if x.over {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(y.idle, x.idle)
+	})
+	for _, c := range list {
+		if c.buffer.lose() {
+			return c.buffer
+		}
+	}
+	return nil
+}
+
+// lose gives up the mail and its room; the pool is locked. false: the mail is being written or read just now, or is
+// whole, so that the log may have it soon.
+func (b *Buffer) lose() bool {
+	if !b.mu.TryLock() {
+		return false
+	}
+	defer b.mu.Unlock()
+	if b.closed || b.sealed || b.file == nil {
+		return false
+	}
+	b.err = ErrShed
+	_ = b.dropFile() // nothing of it is needed any more
+	delete(b.pool.spooled, b)
+	return true
+}
+
+// now is the time since the pool was made.
+func (p *Pool) now() time.Duration { return time.Since(p.epoch) }
