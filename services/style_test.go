@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -124,5 +127,39 @@ func TestPackagesSayWhatTheyAre(t *testing.T) {
 		if !ok {
 			t.Errorf("%s has no package comment", dir)
 		}
+	}
+}
+
+// TestMetricsAreListed: an operator finds every metric in deploy/METRICS.md, and a developer finds it there by its whole name.
+func TestMetricsAreListed(t *testing.T) {
+	page, err := os.ReadFile("../deploy/METRICS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`^sluice_[a-z0-9_]+$`)
+	others := []string{"sluice_schema", "sluice_test_"} // tables of migrations, databases of tests
+	seen := 0
+	for _, s := range sources(t) {
+		if s.test() || strings.HasPrefix(s.path, "scripts/") || strings.HasSuffix(s.path, "stream/topology.go") { // buckets
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			lit, ok := n.(*ast.BasicLit)
+			if !ok || lit.Kind != token.STRING {
+				return true
+			}
+			text, err := strconv.Unquote(lit.Value)
+			if err != nil || !name.MatchString(text) || slices.Contains(others, text) {
+				return true
+			}
+			seen++
+			if !bytes.Contains(page, []byte("| `"+text+"` |")) {
+				t.Errorf("%s: %s is not in deploy/METRICS.md; its name must be whole, so that a search finds it", s.path, text)
+			}
+			return true
+		})
+	}
+	if seen < 30 {
+		t.Errorf("only %d metrics were found: this test has looked at nothing", seen)
 	}
 }
