@@ -83,7 +83,7 @@ func TestFilesAreShort(t *testing.T) {
 }
 
 // tooLarge are the packages that are still to be divided. The division of one deletes its line.
-func tooLarge() []string { return []string{"pkg/stream"} }
+func tooLarge() []string { return nil }
 
 func TestPackagesAreSmall(t *testing.T) {
 	files, lines := make(map[string]int), make(map[string]int)
