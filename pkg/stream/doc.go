@@ -4,7 +4,7 @@
 //
 //	Publisher.Publish ─▶ unconfirmed ─ack─▶ in the log (250) ─▶ delivered to storer ─┬─ stored in MySQL ─▶ acknowledged
 //	      │                  │                     ▲                                 ├─ retry: MySQL away, delivered again
-//	      │                  └─ deadline: 451      └── replay, dead letter retry ────┴─ dead: copied to MAIL_DEAD, terminated
+//	      │                  └─ deadline: 451      └── replay, dead letter retry ────┴─ dead: copied to MAIL_DEAD, acknowledged
 //	      └─ refused: 451/452, nothing is in the log
 //
 // Names, subjects and headers are in topology.go and nowhere else. What an acknowledgement is worth is in

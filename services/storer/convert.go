@@ -48,7 +48,7 @@ func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 	if env.GetParts() > 0 {
 		mail.Raw, mail.Open = nil, m.Open
 	}
-	// A mail delivered several times may be what crashed a storer: the parser does not get it again.
+	// The parser may be what this very mail made to fail, or what ended the process: it does not get it again.
 	if m.Alone {
 		return mail, nil
 	}

@@ -1,6 +1,7 @@
 package settle
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -301,5 +302,17 @@ func TestBatchesAreOfAShardAndBounded(t *testing.T) {
 				t.Errorf("%d mails of shards %d and %d", len(j.Mails), it.Of.Shard, j.Mails[0].Of.Shard)
 			}
 		}
+	}
+}
+
+// TestRandomWorlds is what the fuzz target does, with the same worlds each time.
+func TestRandomWorlds(t *testing.T) {
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := newWorld(t, 2)
+		for range 20 + r.IntN(150) {
+			w.event(byte(r.IntN(256)), r.IntN(256))
+		}
+		w.end()
 	}
 }
