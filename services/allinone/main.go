@@ -14,6 +14,7 @@ import (
 	"context"
 
 	"github.com/sluice-mail/sluice/pkg/lifecycle"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
@@ -31,7 +32,7 @@ func main() {
 // run is the wiring. The group stops in reverse: first no more mail comes in, then what is in flight is stored, and the
 // log is closed last.
 func run(ctx context.Context, cfg *config, e *process.Env) error {
-	p := &parts{cfg: cfg, env: e}
+	p := &parts{cfg: cfg, env: e, turn: consume.NewTurn()}
 	defer p.close()
 	var group lifecycle.Group
 	for _, add := range []func(*lifecycle.Group) error{

@@ -19,6 +19,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/natsd"
 	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/consume"
 	"github.com/sluice-mail/sluice/services/cachewarmer"
 	"github.com/sluice-mail/sluice/services/ingress"
 	"github.com/sluice-mail/sluice/services/internal/database"
@@ -42,6 +43,7 @@ type parts struct {
 	dir    datadir.Dir
 	server *natsd.Server // nil when NATS_URL says that the log is elsewhere
 	store  mailstore.Store
+	turn   consume.Turn
 	smtp   net.Addr
 	closes []func()
 }
@@ -139,7 +141,7 @@ func (p *parts) storer(group *lifecycle.Group) error {
 		return err
 	}
 	s, err := storer.New(p.cfg.Storer, storer.Deps{
-		Conn: conn, Store: p.store, Workers: p.cfg.Write.Conns, Retention: p.cfg.Write.Retention,
+		Conn: conn, Store: p.store, Turn: p.turn, Workers: p.cfg.Write.Conns, Retention: p.cfg.Write.Retention,
 		Durability: func(ctx context.Context) (stream.Durability, error) {
 			if p.server != nil {
 				return stream.Durability(p.server.Durability()), nil
@@ -167,7 +169,7 @@ func (p *parts) cachewarmer(group *lifecycle.Group) error {
 	cache := mailcache.New(cfg, dial, p.env.Logger, p.metrics("cachewarmer"))
 	p.closes = append(p.closes, cache.Close)
 	s, err := cachewarmer.New(cachewarmer.Deps{
-		Conn: conn, Cache: cache, Logger: p.env.Logger, Metrics: p.metrics("cachewarmer"), Health: p.env.Health,
+		Conn: conn, Cache: cache, Turn: p.turn, Logger: p.env.Logger, Metrics: p.metrics("cachewarmer"), Health: p.env.Health,
 	})
 	if err != nil {
 		return err

@@ -23,8 +23,10 @@ type Config struct {
 
 // Deps are what the cachewarmer works with. They belong to the caller.
 type Deps struct {
-	Conn    *nats.Conn
-	Cache   *mailcache.Cache
+	Conn  *nats.Conn
+	Cache *mailcache.Cache
+	// Turn is shared with the other workers of the process, if there are any.
+	Turn    consume.Turn
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
 	Health  *obs.Health
@@ -42,7 +44,7 @@ func New(deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	worker, err := consume.New(deps.Conn, consume.Config{Consumer: stream.Cachewarmer}, h, deps.Logger, deps.Metrics)
+	worker, err := consume.New(deps.Conn, consume.Config{Consumer: stream.Cachewarmer, Turn: deps.Turn}, h, deps.Logger, deps.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}

@@ -48,7 +48,7 @@ func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 	if env.GetParts() > 0 {
 		mail.Raw, mail.Open = nil, m.Open
 	}
-	// A mail that was delivered several times may have crashed a storer: it is not parsed again.
+	// The parser may be what this very mail made to fail, or what ended the process: it does not get it again.
 	if m.Alone {
 		return mail, nil
 	}

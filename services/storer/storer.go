@@ -34,6 +34,8 @@ type Deps struct {
 	Conn    *nats.Conn
 	Store   mailstore.Store
 	Workers int // transactions at once, one database connection each
+	// Turn is shared with the other workers of the process, if there are any.
+	Turn consume.Turn
 	// Retention of the database: the audit does not miss what is older.
 	Retention time.Duration
 	// Durability tells what an acknowledgement of the log is worth; it is written to the log for the ingresses.
@@ -79,6 +81,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		BatchBytes: int(cfg.BatchBytes),
 		Workers:    deps.Workers,
 		Grave:      dead.New(deps.Conn),
+		Turn:       deps.Turn,
 		Ready:      deps.Store.Ping,
 	}, h, deps.Logger, deps.Metrics)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/bucket"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
 )
 
@@ -46,7 +47,7 @@ func (d *driver) watch(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the bucket %s (storer migrate creates it): %w", stream.MarksBucket, err)
 	}
-	d.tell(func(s *settler, _ time.Time) { s.listing() })
+	d.tell(func(s *settle.Settler, _ time.Time) { s.Listing() })
 	w, err := kv.Watch(ctx, d.cfg.Consumer+".>")
 	if err != nil {
 		return err
@@ -61,7 +62,7 @@ func (d *driver) watch(ctx context.Context) error {
 			case !open:
 				return errors.New("the watch ended")
 			case entry == nil: // everything there was has been told
-				d.tell(func(s *settler, now time.Time) { s.list(now) })
+				d.tell(func(s *settle.Settler, now time.Time) { s.Listed(now) })
 			default:
 				d.learn(entry)
 			}
@@ -75,15 +76,15 @@ func (d *driver) learn(entry jetstream.KeyValueEntry) {
 	if err != nil {
 		return // not one of ours
 	}
-	var k *mark
+	var k *settle.Mark
 	if entry.Operation() == jetstream.KeyValuePut {
-		k = new(mark)
+		k = new(settle.Mark)
 		if err := json.Unmarshal(entry.Value(), k); err != nil {
 			d.logger.Warn("a mark cannot be read; it counts for nothing", "key", entry.Key(), "error", err)
-			k = new(mark)
+			k = new(settle.Mark)
 		}
 	}
-	d.tell(func(s *settler, now time.Time) { s.know(now, p, k, entry.Revision()) })
+	d.tell(func(s *settle.Settler, now time.Time) { s.Know(now, p, k, entry.Revision()) })
 }
 
 // keep makes the settler's writes and reads until ctx ends.
@@ -95,7 +96,7 @@ func (d *driver) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case w := <-d.writes:
-			claim := w.mark != nil && w.mark.By == d.instance
+			claim := w.Mark != nil && w.Mark.By == d.instance
 			if claim && !d.await(ctx, &holding) {
 				return
 			}
@@ -103,10 +104,10 @@ func (d *driver) keep(ctx context.Context) {
 			if !claim || err != nil {
 				d.yield(&holding)
 			}
-			d.tell(func(s *settler, now time.Time) { s.written(now, w, revision, err) })
+			d.tell(func(s *settle.Settler, now time.Time) { s.Written(now, w, revision, err) })
 		case p := <-d.reads:
 			m, err := d.load(ctx, p)
-			d.tell(func(s *settler, now time.Time) { s.read(now, p, m, err) })
+			d.tell(func(s *settle.Settler, now time.Time) { s.Read(now, p, m, err) })
 		}
 	}
 }
@@ -132,14 +133,14 @@ func (d *driver) yield(holding *bool) {
 }
 
 // write changes an entry. When it fails, the settler is told what the entry is.
-func (d *driver) write(ctx context.Context, w write) (revision uint64, err error) {
+func (d *driver) write(ctx context.Context, w settle.Write) (revision uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	kv, err := d.js.KeyValue(ctx, stream.MarksBucket)
 	if err != nil {
 		return 0, fmt.Errorf("opening the bucket %s (storer migrate creates it): %w", stream.MarksBucket, err)
 	}
-	key := d.key(w.place)
+	key := d.key(w.Place)
 	if revision, err = apply(ctx, kv, key, w); err == nil {
 		return revision, nil
 	}
@@ -149,47 +150,47 @@ func (d *driver) write(ctx context.Context, w write) (revision uint64, err error
 	case gerr == nil:
 		d.learn(entry)
 	case errors.Is(gerr, jetstream.ErrKeyNotFound):
-		d.tell(func(s *settler, now time.Time) { s.know(now, w.place, nil, 0) })
+		d.tell(func(s *settle.Settler, now time.Time) { s.Know(now, w.Place, nil, 0) })
 	default:
 		return 0, err
 	}
 	if bucket.IsConflict(err) {
-		return 0, fmt.Errorf("%w: %w", errConflict, err)
+		return 0, fmt.Errorf("%w: %w", settle.ErrConflict, err)
 	}
 	return 0, err
 }
 
-func apply(ctx context.Context, kv jetstream.KeyValue, key string, w write) (uint64, error) {
-	if w.mark == nil {
-		return 0, kv.Delete(ctx, key, jetstream.LastRevision(w.revision))
+func apply(ctx context.Context, kv jetstream.KeyValue, key string, w settle.Write) (uint64, error) {
+	if w.Mark == nil {
+		return 0, kv.Delete(ctx, key, jetstream.LastRevision(w.Revision))
 	}
-	text, err := json.Marshal(w.mark)
+	text, err := json.Marshal(w.Mark)
 	if err != nil {
 		return 0, err
 	}
-	if w.revision == 0 {
+	if w.Revision == 0 {
 		return kv.Create(ctx, key, text)
 	}
-	return kv.Update(ctx, key, text, w.revision)
+	return kv.Update(ctx, key, text, w.Revision)
 }
 
 // key is the entry's for a message: storer.MAIL_0.17.
-func (d *driver) key(p place) string {
-	return d.cfg.Consumer + "." + p.stream + "." + strconv.FormatUint(p.sequence, 10)
+func (d *driver) key(p settle.Place) string {
+	return d.cfg.Consumer + "." + p.Stream + "." + strconv.FormatUint(p.Sequence, 10)
 }
 
-func placeOf(key string) (place, error) {
+func placeOf(key string) (settle.Place, error) {
 	parts := strings.Split(key, ".")
 	if len(parts) != 3 {
-		return place{}, fmt.Errorf("the key %q is not consumer.stream.sequence", key)
+		return settle.Place{}, fmt.Errorf("the key %q is not consumer.stream.sequence", key)
 	}
 	sequence, err := strconv.ParseUint(parts[2], 10, 64)
-	return place{parts[1], sequence}, err
+	return settle.Place{Stream: parts[1], Sequence: sequence}, err
 }
 
 // load reads a message whose mark was found; nil when the log does not have it any more.
-func (d *driver) load(ctx context.Context, p place) (*message, error) {
-	r, err := d.log.Sequence(ctx, p.stream, p.sequence)
+func (d *driver) load(ctx context.Context, p settle.Place) (*settle.Message, error) {
+	r, err := d.log.Sequence(ctx, p.Stream, p.Sequence)
 	if errors.Is(err, record.ErrNotFound) {
 		return nil, nil
 	}

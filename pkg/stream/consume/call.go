@@ -11,6 +11,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 )
 
 // work does jobs until there are none any more. When ctx ends nothing is waited for any longer; handling is the context of
@@ -18,28 +19,28 @@ import (
 func (d *driver) work(ctx, handling context.Context) {
 	for j := range d.jobs {
 		switch {
-		case j.bury != nil:
+		case j.Bury != nil:
 			d.bury(handling, j)
-		case d.before != nil && d.before(ctx, len(j.mails)) != nil:
-			d.tell(func(s *settler, now time.Time) { s.gaveUp(now, j) })
+		case d.before != nil && d.before(ctx, len(j.Mails)) != nil:
+			d.tell(func(s *settle.Settler, now time.Time) { s.GaveUp(now, j) })
 		default:
-			verdicts, fault := d.verdicts(handling, j.mails)
-			d.tell(func(s *settler, now time.Time) { s.answered(now, j, verdicts, fault) })
+			verdicts, fault := d.verdicts(handling, j.Mails)
+			d.tell(func(s *settle.Settler, now time.Time) { s.Answered(now, j, verdicts, fault) })
 		}
 	}
 }
 
 // verdicts are those of the handler. When some mails are damaged it is not called: they are dead, and the others still to be
 // handled.
-func (d *driver) verdicts(ctx context.Context, mails []*mail) ([]Verdict, error) {
-	batch, verdicts, damaged := make([]*stream.Message, len(mails)), make([]Verdict, len(mails)), false
+func (d *driver) verdicts(ctx context.Context, mails []*settle.Mail) ([]settle.Verdict, error) {
+	batch, verdicts, damaged := make([]*stream.Message, len(mails)), make([]settle.Verdict, len(mails)), false
 	for i, it := range mails {
 		batch[i] = it.Message
-		if it.bad == nil && !it.verified {
-			it.bad, it.verified = it.Verify(), true
+		if it.Bad == nil && !it.Verified {
+			it.Bad, it.Verified = it.Verify(), true
 		}
-		if it.bad != nil {
-			verdicts[i], damaged = Dead(it.bad.Error()), true
+		if it.Bad != nil {
+			verdicts[i], damaged = settle.Dead(it.Bad.Error()), true
 		}
 	}
 	if damaged {
@@ -49,7 +50,7 @@ func (d *driver) verdicts(ctx context.Context, mails []*mail) ([]Verdict, error)
 }
 
 // call runs the handler. A fault is a panic or an answer of the wrong length: a bug, not a state of the world.
-func (d *driver) call(ctx context.Context, batch []*stream.Message) (verdicts []Verdict, fault error) {
+func (d *driver) call(ctx context.Context, batch []*stream.Message) (verdicts []settle.Verdict, fault error) {
 	defer func() {
 		if p := recover(); p != nil {
 			fault = fmt.Errorf("panic: %v", p)
@@ -64,7 +65,7 @@ func (d *driver) call(ctx context.Context, batch []*stream.Message) (verdicts []
 		return nil, fmt.Errorf("the handler gave %d verdicts for %d mails", len(verdicts), len(batch))
 	}
 	for _, v := range verdicts {
-		if v.kind == noVerdict {
+		if v.None() {
 			return nil, errors.New("the handler left a mail without a verdict")
 		}
 	}
@@ -72,14 +73,14 @@ func (d *driver) call(ctx context.Context, batch []*stream.Message) (verdicts []
 }
 
 // bury makes a dead letter of a mail. When there is no room for dead letters the worker pauses: nothing is dropped.
-func (d *driver) bury(ctx context.Context, j *job) {
-	m := j.bury.Message
+func (d *driver) bury(ctx context.Context, j *settle.Job) {
+	m := j.Bury.Message
 	if d.purged(ctx, m) {
-		d.tell(func(s *settler, now time.Time) { s.gone(now, j) })
+		d.tell(func(s *settle.Settler, now time.Time) { s.Gone(now, j) })
 		return
 	}
-	err := d.cfg.Grave.Bury(ctx, m, j.reason)
-	d.tell(func(s *settler, now time.Time) { s.buried(now, j, err) })
+	err := d.cfg.Grave.Bury(ctx, m, j.Reason)
+	d.tell(func(s *settle.Settler, now time.Time) { s.Buried(now, j, err) })
 }
 
 // purged says whether a large mail has left the log while it was in our hands: retention removes only what is settled, so

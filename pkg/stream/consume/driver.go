@@ -6,41 +6,43 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 )
 
 // driver gives a settler its clock, its connection and its goroutines, and does what it says.
 type driver struct {
 	*engine
-	jobs   chan *job
-	writes chan write
-	reads  chan place
+	jobs   chan *settle.Job
+	writes chan settle.Write
+	reads  chan settle.Place
 	wake   chan struct{}
 
 	mu       sync.Mutex
-	s        *settler
+	s        *settle.Settler
 	sleeping time.Time     // until then the clock sleeps, zero: until it is woken
 	changed  chan struct{} // closed at the next event; nil unless somebody waits for that
 }
 
-func newDriver(e *engine, s settings) *driver {
+func newDriver(e *engine, s settle.Settings) *driver {
 	return &driver{
-		engine: e, s: newSettler(s), wake: make(chan struct{}, 1),
+		engine: e, s: settle.New(s), wake: make(chan struct{}, 1),
 		// As many as the settler has under way at once, so that nobody waits to hand one over.
-		jobs: make(chan *job, s.workers+1), writes: make(chan write, 1), reads: make(chan place, 1),
+		jobs: make(chan *settle.Job, s.Workers+1), writes: make(chan settle.Write, 1), reads: make(chan settle.Place, 1),
 	}
 }
 
 // tell gives the settler an event and does what follows from it.
-func (d *driver) tell(event func(s *settler, now time.Time)) {
+func (d *driver) tell(event func(s *settle.Settler, now time.Time)) {
 	d.mu.Lock()
 	now := time.Now()
 	event(d.s, now)
-	out := d.s.collect()
+	out := d.s.Collect()
 	if d.changed != nil {
 		close(d.changed)
 		d.changed = nil
 	}
-	at := d.s.wake(now)
+	at := d.s.Wake(now)
 	earlier := !at.IsZero() && (d.sleeping.IsZero() || at.Before(d.sleeping))
 	d.mu.Unlock()
 	if earlier {
@@ -53,14 +55,14 @@ func (d *driver) tell(event func(s *settler, now time.Time)) {
 }
 
 // ask looks at the settler.
-func ask[T any](d *driver, question func(s *settler) T) T {
+func ask[T any](d *driver, question func(s *settle.Settler) T) T {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return question(d.s)
 }
 
 // until waits until something is so, or ctx ends.
-func (d *driver) until(ctx context.Context, so func(s *settler) bool) error {
+func (d *driver) until(ctx context.Context, so func(s *settle.Settler) bool) error {
 	for {
 		d.mu.Lock()
 		if so(d.s) {
@@ -80,50 +82,51 @@ func (d *driver) until(ctx context.Context, so func(s *settler) bool) error {
 	}
 }
 
-func (d *driver) perform(out effects) {
-	for _, n := range out.notes {
-		d.logger.Log(context.Background(), n.level, n.text, n.attrs...)
+func (d *driver) perform(out settle.Effects) {
+	for _, n := range out.Notes {
+		d.logger.Log(context.Background(), n.Level, n.Text, n.Attrs...)
 	}
-	d.metrics.faults.Add(float64(out.faults))
-	for _, f := range out.finals {
+	d.metrics.faults.Add(float64(out.Faults))
+	for _, f := range out.Finals {
 		d.final(f)
 	}
-	for _, m := range out.acked {
-		for _, delivery := range m.deliveries {
+	for _, m := range out.Acked {
+		for _, taken := range m.Deliveries {
+			delivery := taken.(*delivery)
 			d.finish(delivery, delivery.msg.Ack)
 		}
 	}
-	for _, j := range out.jobs {
+	for _, j := range out.Jobs {
 		d.jobs <- j
 	}
-	for _, w := range out.writes {
+	for _, w := range out.Writes {
 		d.writes <- w
 	}
-	for _, p := range out.reads {
+	for _, p := range out.Reads {
 		d.reads <- p
 	}
 }
 
 // final counts what became of a mail.
-func (d *driver) final(f final) {
-	m := f.mail
-	switch f.fate {
-	case fateDone:
+func (d *driver) final(f settle.Final) {
+	m := f.Mail
+	switch f.Fate {
+	case settle.FateDone:
 		d.count.done.Add(1)
 		d.count.bytes.Add(m.Envelope.GetSize())
 		d.metrics.age.Observe(time.Since(m.Time).Seconds())
-	case fateUnselected:
+	case settle.FateUnselected:
 		d.count.skipped.Add(1)
-	case fateGone:
+	case settle.FateGone:
 		d.logger.Info("a large mail has left the log, so another process has settled it", "id", m.Key(), "place", m.Place())
-	case fateSkipped:
+	case settle.FateSkipped:
 		d.metrics.dead.Inc()
 		d.count.dead.Add(1)
-		d.logger.Warn("skipping a mail that cannot be handled", "id", m.Key(), "reason", f.reason)
-	case fateBuried:
+		d.logger.Warn("skipping a mail that cannot be handled", "id", m.Key(), "reason", f.Reason)
+	case settle.FateBuried:
 		d.metrics.dead.Inc()
 		d.count.dead.Add(1)
-		d.logger.Error("dead letter: a mail cannot be stored", "id", m.Key(), "place", m.Place(), "attempts", m.Delivered, "reason", f.reason)
+		d.logger.Error("dead letter: a mail cannot be stored", "id", m.Key(), "place", m.Place(), "attempts", m.Delivered, "reason", f.Reason)
 	}
 }
 
@@ -131,13 +134,13 @@ func (d *driver) final(f final) {
 func (d *driver) clock(ctx context.Context) {
 	changes := d.nc.StatusChanged()
 	defer d.nc.RemoveStatusListener(changes)
-	d.tell(func(s *settler, now time.Time) { s.link(now, d.nc.IsConnected()) })
+	d.tell(func(s *settle.Settler, now time.Time) { s.Link(now, d.nc.IsConnected()) })
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		d.mu.Lock()
 		now, wait := time.Now(), time.Hour
-		if d.sleeping = d.s.wake(now); !d.sleeping.IsZero() {
+		if d.sleeping = d.s.Wake(now); !d.sleeping.IsZero() {
 			wait = max(d.sleeping.Sub(now), 0)
 		}
 		d.mu.Unlock()
@@ -149,9 +152,9 @@ func (d *driver) clock(ctx context.Context) {
 			if !ok { // the connection was closed for good
 				changes = nil
 			}
-			d.tell(func(s *settler, now time.Time) { s.link(now, status == nats.CONNECTED) })
+			d.tell(func(s *settle.Settler, now time.Time) { s.Link(now, status == nats.CONNECTED) })
 		case <-timer.C:
-			d.tell(func(s *settler, now time.Time) { s.tick(now) })
+			d.tell(func(s *settle.Settler, now time.Time) { s.Tick(now) })
 		}
 	}
 }

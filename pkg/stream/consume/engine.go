@@ -18,12 +18,13 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/pace"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
 )
 
 // engine is what a Worker and a Replay have in common:
 //
-//	fetch (a goroutine per shard) ─▶ settler ─▶ jobs (Workers goroutines) ─▶ Handler ─▶ settler ─▶ acknowledge, bury, again
+//	fetch (a goroutine per shard) ─▶ Settler ─▶ jobs (Workers goroutines) ─▶ Handler ─▶ Settler ─▶ acknowledge, bury, again
 //	        ▲ waits while something is away          marks (a goroutine) ─▶ the log's bucket     held: extended until settled
 type engine struct {
 	nc       *nats.Conn
@@ -60,9 +61,9 @@ func newEngine(nc *nats.Conn, cfg Config, handler Handler, logger *slog.Logger, 
 		log: record.Source{NC: nc}, held: newHeld(), pace: cfg.Pace, stuck: 5 * time.Minute, instance: nuid.Next(),
 		trouble: make(map[string]error),
 	}
-	e.driver = newDriver(e, settings{
-		instance: e.instance, workers: cfg.Workers, batchMails: cfg.BatchMails, batchBytes: cfg.BatchBytes, linger: cfg.Pace.Linger,
-		grave: cfg.Grave != nil, backoff: cfg.Pace.Backoff, refresh: cfg.Pace.Refresh, stale: cfg.Pace.Stale,
+	e.driver = newDriver(e, settle.Settings{
+		Instance: e.instance, Workers: cfg.Workers, BatchMails: cfg.BatchMails, BatchBytes: cfg.BatchBytes, Linger: cfg.Pace.Linger,
+		Grave: cfg.Grave != nil, Backoff: cfg.Pace.Backoff, Refresh: cfg.Pace.Refresh, Stale: cfg.Pace.Stale,
 	})
 	return e, nil
 }
@@ -77,7 +78,7 @@ func (e *engine) run(ctx context.Context, find func(context.Context, func(shard 
 	defer end()
 	unhook := context.AfterFunc(ctx, func() {
 		time.AfterFunc(e.cfg.StopWithin, stop)
-		d.tell(func(s *settler, now time.Time) { s.stop(now) })
+		d.tell(func(s *settle.Settler, now time.Time) { s.Stop(now) })
 	})
 	defer unhook()
 
@@ -94,8 +95,8 @@ func (e *engine) run(ctx context.Context, find func(context.Context, func(shard 
 		fetchers.Go(func() { fetch(ctx) })
 	})
 	fetchers.Wait()
-	d.tell(func(s *settler, now time.Time) { s.stop(now) })
-	_ = d.until(lasting, (*settler).idle)
+	d.tell(func(s *settle.Settler, now time.Time) { s.Stop(now) })
+	_ = d.until(lasting, (*settle.Settler).Idle)
 	close(d.jobs)
 	workers.Wait()
 	e.returnAll()
@@ -106,8 +107,9 @@ func (e *engine) run(ctx context.Context, find func(context.Context, func(shard 
 // returnAll gives what could not be settled to whoever consumes next. Not earlier: while our own fetch is still open it
 // would come straight back.
 func (e *engine) returnAll() {
-	for _, m := range ask(e.driver, func(s *settler) []*message { return s.returned }) {
-		for _, d := range m.deliveries {
+	for _, m := range ask(e.driver, (*settle.Settler).Returned) {
+		for _, taken := range m.Deliveries {
+			d := taken.(*delivery)
 			e.finish(d, d.msg.Nak)
 		}
 	}
@@ -121,18 +123,10 @@ func (e *engine) awaitReady(ctx context.Context, ready func(context.Context) err
 	for n := 0; ctx.Err() == nil; n++ {
 		err := ready(ctx)
 		if err == nil {
-			e.driver.tell(func(s *settler, _ time.Time) {
-				if s.resume(notReady) {
-					s.say(slog.LevelInfo, "going on")
-				}
-			})
+			e.driver.tell(func(s *settle.Settler, _ time.Time) { s.Ready() })
 			return
 		}
-		e.driver.tell(func(s *settler, _ time.Time) {
-			if s.pause(notReady, err) {
-				s.say(slog.LevelWarn, "not consuming yet; trying until it is there", "reason", err)
-			}
-		})
+		e.driver.tell(func(s *settle.Settler, _ time.Time) { s.NotReady(err) })
 		wait.For(ctx, e.pace.Backoff(n))
 	}
 }
@@ -148,7 +142,7 @@ func (e *engine) note(shard string, why error) {
 }
 
 func (e *engine) health(now time.Time) error {
-	if err := ask(e.driver, (*settler).trouble); err != nil {
+	if err := ask(e.driver, (*settle.Settler).Trouble); err != nil {
 		return err
 	}
 	if e.nc.Status() != nats.CONNECTED {

@@ -1,9 +1,11 @@
 package consume
 
+import "github.com/sluice-mail/sluice/pkg/stream/internal/settle"
+
 // What the tests need to know of the inside.
 const (
 	MinBatchBytes = minBatchBytes
-	SuspectAfter  = suspectAfter
+	SuspectAfter  = settle.SuspectAfter
 )
 
 // Shards is how many shards are consumed.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
 )
 
@@ -56,7 +57,7 @@ func (f *fetcher) run(ctx context.Context) {
 // fetchAll fetches until ctx ends or done says so (nil), or the consumer fails.
 func (f *fetcher) fetchAll(ctx context.Context, consumer jetstream.Consumer) (fetched bool, err error) {
 	for {
-		err := f.driver.until(ctx, func(s *settler) bool { return s.hungry(f.shard) })
+		err := f.driver.until(ctx, func(s *settle.Settler) bool { return s.Hungry(f.shard) })
 		if err != nil || (f.done != nil && f.done()) {
 			return fetched, nil
 		}
@@ -145,34 +146,34 @@ func (f *fetcher) accept(msg jetstream.Msg) {
 	}
 	f.held.add(d)
 	m, err := f.open(d.record)
-	m.delivered, m.deliveries = d.delivered, []*delivery{d}
+	m.Delivered, m.Deliveries = d.delivered, []any{d}
 	if d.delivered > 1 {
-		f.metrics.redeliveries.Add(float64(len(m.mails)))
+		f.metrics.redeliveries.Add(float64(len(m.Mails)))
 	}
-	f.driver.tell(func(s *settler, now time.Time) {
+	f.driver.tell(func(s *settle.Settler, now time.Time) {
 		if err != nil {
-			s.refuse(m, err)
+			s.Refuse(m, err)
 			return
 		}
-		s.take(now, m)
+		s.Take(now, m)
 	})
 }
 
 // open makes a message with its mails of what was read. The error says that this version of the program does not understand
 // it; what nobody can read is one mail, which is bad.
-func (e *engine) open(r record.Record) (*message, error) {
-	m := &message{place: place{r.Stream, r.Sequence}, bytes: len(r.Data)}
-	m.shard, _ = stream.Shard(r.Stream)
+func (e *engine) open(r record.Record) (*settle.Message, error) {
+	m := &settle.Message{Place: settle.Place{Stream: r.Stream, Sequence: r.Sequence}, Bytes: len(r.Data)}
+	m.Shard, _ = stream.Shard(r.Stream)
 	mails, err := stream.Decode(r, e.log)
 	if errors.Is(err, stream.ErrTooNew) {
-		return m, fmt.Errorf("mail at %s: %w; update this program", m.place, err)
+		return m, fmt.Errorf("mail at %s: %w; update this program", m.Place, err)
 	}
 	if err != nil {
 		mails = []*stream.Message{stream.Unreadable(r, e.log)}
 	}
 	for _, it := range mails {
 		selected := err != nil || e.selected == nil || e.selected(it)
-		m.mails = append(m.mails, &mail{Message: it, of: m, bad: err, unselected: !selected})
+		m.Mails = append(m.Mails, &settle.Mail{Message: it, Of: m, Bad: err, Unselected: !selected})
 	}
 	return m, nil
 }

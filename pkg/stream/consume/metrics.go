@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 )
 
 const (
@@ -65,7 +67,7 @@ func (m *workerMetrics) watch(e *engine) {
 		Name: "sluice_consume_paused", Help: "1 while the worker waits for something that is away.",
 		ConstLabels: prometheus.Labels{"consumer": e.cfg.Consumer, "source": sourceLive},
 	}, func() float64 {
-		if ask(e.driver, (*settler).trouble) != nil {
+		if ask(e.driver, (*settle.Settler).Trouble) != nil {
 			return 1
 		}
 		return 0

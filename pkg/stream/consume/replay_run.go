@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/bucket"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/replays"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
 )
 
@@ -140,7 +141,7 @@ func (r *replayRun) look(ctx context.Context, end context.CancelCauseFunc) {
 			failed = 0
 			r.report(progress)
 		}
-		if err := ask(r.engine.driver, func(s *settler) error { return s.pauses[tooNew] }); err != nil {
+		if err := ask(r.engine.driver, (*settle.Settler).TooNew); err != nil {
 			end(err)
 		}
 		wait.For(ctx, r.engine.pace.Look)

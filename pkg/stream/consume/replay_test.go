@@ -140,6 +140,28 @@ func TestReplayOfSomeRecipients(t *testing.T) {
 	}
 }
 
+// Filters select mails of packs, sequences select packs; the summary counts mails and the progress messages.
+func TestReplayOfPacks(t *testing.T) {
+	f := streamtest.New(t, 64<<20)
+	for range 4 {
+		f.Pack(0, raws(5, nil)...)
+	}
+	f.Mails(0, 2, "other@example.org")
+	var last consume.ReplayProgress
+	progress := func(p consume.ReplayProgress) { last = p }
+	rec := streamtest.NewRecorder(nil)
+	sum, err := replay(f.Context(), f, consume.Replay{Domains: []string{"example.com"}, Progress: progress}, rec)
+	if err != nil || sum.Read != 22 || sum.Done != 20 || sum.Skipped != 2 || rec.Total() != 20 || last.Total != 6 || last.Read != 6 {
+		t.Errorf("summary %+v, progress %+v: %v", sum, last, err)
+	}
+	for _, dry := range []bool{false, true} {
+		sum, err = replay(f.Context(), f, consume.Replay{FromSeq: 2, ToSeq: 3, DryRun: dry}, streamtest.NewRecorder(nil))
+		if err != nil || sum.Read != 10 || sum.Done != 10 {
+			t.Errorf("dry %v: summary %+v: %v", dry, sum, err)
+		}
+	}
+}
+
 func TestInterruptedReplayContinues(t *testing.T) {
 	f := streamtest.New(t, 64<<20)
 	ids, _ := f.Mails(0, 400)

@@ -12,21 +12,22 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/pace"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 )
 
 // Handler does the work of a service on a batch of mails, all of one shard. It returns one Verdict per
 // mail, in order, and only after the work is committed. It may be called concurrently, and again with mails that it was
 // done with. A panic is caught: the batch is then handled one by one, and the mail at fault ends as a dead letter. So does
-// a mail that ends the process, see trial.go.
+// a mail that ends the process, see internal/settle.
 type Handler interface {
-	Handle(ctx context.Context, batch []*stream.Message) []Verdict
+	Handle(ctx context.Context, batch []*stream.Message) []settle.Verdict
 }
 
 // HandlerFunc makes a Handler of a function.
-type HandlerFunc func(ctx context.Context, batch []*stream.Message) []Verdict
+type HandlerFunc func(ctx context.Context, batch []*stream.Message) []settle.Verdict
 
 // Handle calls f.
-func (f HandlerFunc) Handle(ctx context.Context, batch []*stream.Message) []Verdict {
+func (f HandlerFunc) Handle(ctx context.Context, batch []*stream.Message) []settle.Verdict {
 	return f(ctx, batch)
 }
 

@@ -60,6 +60,41 @@ func TestBatchesAreBoundedAndComplete(t *testing.T) {
 	}
 }
 
+// A batch has mails of several messages, and a message may have more mails than a batch. It is acknowledged with its last.
+func TestBatchesCountMailsNotMessages(t *testing.T) {
+	f := streamtest.New(t, 64<<20)
+	var ids []ulid.ULID
+	for range 10 {
+		some, _ := f.Pack(0, raws(7, nil)...)
+		ids = append(ids, some...)
+	}
+	big, last := f.Pack(0, raws(100, nil)...)
+	var held atomic.Bool
+	release := make(chan struct{})
+	rec := streamtest.NewRecorder(func(m *stream.Message) consume.Verdict {
+		if m.ID == big[99] {
+			held.Store(true)
+			<-release
+		}
+		return consume.Done()
+	})
+	f.Worker(consume.Config{BatchMails: 32, Workers: 2}, rec)
+	streamtest.Eventually(t, "all but the last batch", func() bool { return held.Load() && f.Info(0, stream.Storer).AckFloor.Stream == last-1 })
+	if got := f.Info(0, stream.Storer); got.NumAckPending != 1 {
+		t.Errorf("%d messages are not acknowledged", got.NumAckPending)
+	}
+	close(release)
+	streamtest.Eventually(t, "all mails", func() bool { return rec.Total() == len(ids)+100 && f.Settled() })
+	for _, b := range rec.Batches() {
+		if len(b) > 32 {
+			t.Errorf("a batch of %d", len(b))
+		}
+	}
+	if n := len(rec.Batches()); n > 9 {
+		t.Errorf("%d batches for 170 mails: hardly batched", n)
+	}
+}
+
 // The database is away for several times AckWait: the same mails are tried again and no delivery is used up.
 func TestDatabaseAwayBurnsNoDeliveries(t *testing.T) {
 	f := streamtest.New(t, 64<<20)

@@ -1,6 +1,7 @@
-package consume
+package settle
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -115,8 +116,8 @@ func TestOneMailThatKillsCostsFiveDeathsAndNobodyElse(t *testing.T) {
 		deaths int
 		buried bool
 	}{
-		{kills, suspectAfter - 1 + 1 + foundPoison, true},
-		{killsUnlessPlain, suspectAfter - 1 + 1 + foundPoison - 1, false},
+		{kills, SuspectAfter - 1 + 1 + foundPoison, true},
+		{killsUnlessPlain, SuspectAfter - 1 + 1 + foundPoison - 1, false},
 	} {
 		w := newWorld(t, 1)
 		l := w.add(all(8, c.nature, 5)...)
@@ -133,7 +134,7 @@ func TestLoneMailThatKillsCostsFourDeaths(t *testing.T) {
 	w := newWorld(t, 1)
 	l := w.add(kills)
 	w.settle(l)
-	if want := suspectAfter - 1 + foundPoison; w.deaths != want || !l.buried[0] {
+	if want := SuspectAfter - 1 + foundPoison; w.deaths != want || !l.buried[0] {
 		t.Errorf("%d deaths, want %d; buried %v", w.deaths, want, l.buried)
 	}
 }
@@ -194,12 +195,12 @@ func TestRestartsWhileTheDatabaseIsAwayAreNoEvidence(t *testing.T) {
 func busy(t *testing.T, procs int, mails ...nature) (*world, *logged, *proc) {
 	w := newWorld(t, procs)
 	l := w.add(mails...)
-	l.delivered = suspectAfter - 1
+	l.delivered = SuspectAfter - 1
 	p := w.procs[0]
 	w.deliver(l, p)
 	w.pass(20 * time.Millisecond)
-	if len(p.jobs) != 1 || w.entries[l.place].mark.By != p.s.instance {
-		t.Fatalf("%d jobs, the entry %+v", len(p.jobs), w.entries[l.place].mark)
+	if len(p.jobs) != 1 || w.entries[l.Place].mark.By != p.s.Instance {
+		t.Fatalf("%d jobs, the entry %+v", len(p.jobs), w.entries[l.Place].mark)
 	}
 	return w, l, p
 }
@@ -207,7 +208,7 @@ func busy(t *testing.T, procs int, mails ...nature) (*world, *logged, *proc) {
 func TestMarkOfALongCallStays(t *testing.T) {
 	w, l, p := busy(t, 2, good, good)
 	w.pass(time.Minute)
-	if k := w.entries[l.place].mark; k.By != p.s.instance || len(w.procs[1].s.suspects) > 0 {
+	if k := w.entries[l.Place].mark; k.By != p.s.Instance || len(w.procs[1].s.suspects) > 0 {
 		t.Errorf("the entry %+v", k)
 	}
 	w.do(p, 0)
@@ -221,11 +222,11 @@ func TestMarkIsTakenOverFromADeadProcess(t *testing.T) {
 	w, l, p := busy(t, 2, good, good)
 	w.kill(p)
 	w.pass(3 * time.Second) // not yet: it is doubted only
-	if k := w.entries[l.place].mark; k.By != p.s.instance || k.Doubt == "" {
+	if k := w.entries[l.Place].mark; k.By != p.s.Instance || k.Doubt == "" {
 		t.Errorf("the entry %+v", k)
 	}
 	w.pass(2 * time.Second)
-	if k := w.entries[l.place].mark; k.By == p.s.instance || !k.Singly || len(k.Mails) != 1 {
+	if k := w.entries[l.Place].mark; k.By == p.s.Instance || !k.Singly || len(k.Mails) != 1 {
 		t.Errorf("the entry %+v", k)
 	}
 }
@@ -235,8 +236,8 @@ func TestRetryLeavesNoMark(t *testing.T) {
 	w.away = true
 	w.do(p, 0)
 	w.fair()
-	if k, there := w.entries[l.place]; there || p.s.trouble() == nil || p.s.hungry(0) {
-		t.Errorf("the entry %+v, trouble %v, hungry %v", k, p.s.trouble(), p.s.hungry(0))
+	if k, there := w.entries[l.Place]; there || p.s.Trouble() == nil || p.s.Hungry(0) {
+		t.Errorf("the entry %+v, trouble %v, hungry %v", k, p.s.Trouble(), p.s.Hungry(0))
 	}
 }
 
@@ -244,8 +245,8 @@ func TestOrderlyStopTakesTheMarkAwayAtOnce(t *testing.T) {
 	w, l, p := busy(t, 1, good, good)
 	w.stop(p)
 	w.fair()
-	if k, there := w.entries[l.place]; there || p.s.idle() {
-		t.Errorf("the entry %+v, idle %v", k, p.s.idle())
+	if k, there := w.entries[l.Place]; there || p.s.Idle() {
+		t.Errorf("the entry %+v, idle %v", k, p.s.Idle())
 	}
 }
 
@@ -253,7 +254,7 @@ func TestBucketAwayKeepsGoodMailGoing(t *testing.T) {
 	w := newWorld(t, 1)
 	w.bucket = 1
 	suspect, rest := w.add(good), w.add(all(8, good)...)
-	suspect.delivered = suspectAfter
+	suspect.delivered = SuspectAfter
 	p := w.procs[0]
 	w.deliver(suspect, p)
 	w.deliver(rest, p)
@@ -262,18 +263,18 @@ func TestBucketAwayKeepsGoodMailGoing(t *testing.T) {
 		w.write(p)
 		w.do(p, 0)
 	}
-	if !rest.acked || suspect.done[0] || p.s.trouble() == nil {
-		t.Errorf("good mail acknowledged %v, the suspect done %v, trouble %v", rest.acked, suspect.done[0], p.s.trouble())
+	if !rest.acked || suspect.done[0] || p.s.Trouble() == nil {
+		t.Errorf("good mail acknowledged %v, the suspect done %v, trouble %v", rest.acked, suspect.done[0], p.s.Trouble())
 	}
 	w.bucket = 0
 	w.settle(suspect)
-	if err := p.s.trouble(); err != nil {
+	if err := p.s.Trouble(); err != nil {
 		t.Errorf("trouble %v", err)
 	}
 }
 
 func TestWithoutAGraveTheDeadAreSkipped(t *testing.T) {
-	w := &world{t: t, now: time.Unix(1e9, 0), entries: make(map[place]kept), procs: make([]*proc, 1), noGrave: true}
+	w := &world{t: t, now: time.Unix(1e9, 0), entries: make(map[Place]kept), procs: make([]*proc, 1), noGrave: true}
 	w.start(0)
 	l := w.add(good, refused, panics, kills)
 	w.settle(l)
@@ -287,19 +288,31 @@ func TestBatchesAreOfAShardAndBounded(t *testing.T) {
 	s := w.procs[0].s
 	for _, shard := range []int{0, 1, 0, 1} {
 		m := w.add(all(6, good)...).message()
-		m.shard, m.delivered, m.deliveries = shard, 1, []*delivery{{}}
-		s.take(w.now, m)
+		m.Shard, m.Delivered, m.Deliveries = shard, 1, []any{"a delivery"}
+		s.Take(w.now, m)
 	}
-	s.tick(w.now.Add(time.Second))
-	out := s.collect()
-	if len(out.jobs) != worldWorkers {
-		t.Fatalf("%d jobs", len(out.jobs))
+	s.Tick(w.now.Add(time.Second))
+	out := s.Collect()
+	if len(out.Jobs) != worldWorkers {
+		t.Fatalf("%d jobs", len(out.Jobs))
 	}
-	for _, j := range out.jobs {
-		for _, it := range j.mails {
-			if it.of.shard != j.mails[0].of.shard || len(j.mails) != s.batchMails {
-				t.Errorf("%d mails of shards %d and %d", len(j.mails), it.of.shard, j.mails[0].of.shard)
+	for _, j := range out.Jobs {
+		for _, it := range j.Mails {
+			if it.Of.Shard != j.Mails[0].Of.Shard || len(j.Mails) != s.BatchMails {
+				t.Errorf("%d mails of shards %d and %d", len(j.Mails), it.Of.Shard, j.Mails[0].Of.Shard)
 			}
 		}
+	}
+}
+
+// TestRandomWorlds is what the fuzz target does, with the same worlds each time.
+func TestRandomWorlds(t *testing.T) {
+	for seed := range uint64(400) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := newWorld(t, 2)
+		for range 20 + r.IntN(150) {
+			w.event(byte(r.IntN(256)), r.IntN(256))
+		}
+		w.end()
 	}
 }

@@ -1,4 +1,4 @@
-package consume
+package settle
 
 import (
 	"errors"
@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// mark is an entry of stream.MarksBucket: what processes tell each other about one message. Its key says which consumer
+// Mark is an entry of stream.MarksBucket: what processes tell each other about one message. Its key says which consumer
 // and which message.
-type mark struct {
+type Mark struct {
 	// By is the process that handles the mails now. Empty: nobody does; the rest is known from before.
 	By string    `json:"by,omitempty"`
 	At time.Time `json:"at"`
@@ -27,7 +27,7 @@ type mark struct {
 }
 
 // equal says whether both say the same, at whatever time.
-func (k mark) equal(o mark) bool {
+func (k Mark) equal(o Mark) bool {
 	return k.By == o.By && k.Delivered == o.Delivered && maps.Equal(k.Found, o.Found) && k.Singly == o.Singly && k.Doubt == o.Doubt &&
 		slices.Equal(k.Mails, o.Mails) && slices.Equal(k.Buried, o.Buried)
 }
@@ -51,8 +51,8 @@ type marks struct {
 
 // entry is one of them.
 type entry struct {
-	place
-	mark     mark
+	Place
+	mark     Mark
 	revision uint64    // 0: there is no entry
 	seen     uint64    // the newest revision that was told
 	since    time.Time // when that was
@@ -62,52 +62,50 @@ type entry struct {
 }
 
 // change is what an entry should become; without a mark it goes.
-type change struct{ mark *mark }
+type change struct{ mark *Mark }
 
-// write is one change, for the entry at that revision only; 0: there must be none.
-type write struct {
-	place
-	revision uint64
-	mark     *mark
+// Write is one change, for the entry at that revision only; 0: there must be none.
+type Write struct {
+	Place
+	Revision uint64
+	Mark     *Mark
 }
 
-// errConflict: the entry had another revision; what it is now was told before.
-var errConflict = errors.New("the entry was changed by another process")
+// ErrConflict: the entry had another revision; what it is now was told before.
+var ErrConflict = errors.New("the entry was changed by another process")
 
-func newMarks() marks { return marks{} }
-
-func (s *settler) entry(p place) *entry {
+func (s *Settler) entry(p Place) *entry {
 	for _, r := range s.entries {
-		if r.place == p {
+		if r.Place == p {
 			return r
 		}
 	}
-	r := &entry{place: p}
+	r := &entry{Place: p}
 	s.entries = append(s.entries, r)
 	return r
 }
 
-// listing tells that the entries will be told anew, all of them until listed.
-func (s *settler) listing() {
+// Listing tells that the entries will be told anew, all of them until listed.
+func (s *Settler) Listing() {
 	s.listed = false
 	for _, r := range s.entries {
 		r.told = false
 	}
 }
 
-// list tells that there are no entries but those that were told.
-func (s *settler) list(now time.Time) {
+// Listed tells that there are no entries but those that were told.
+func (s *Settler) Listed(now time.Time) {
 	s.listed = true
 	for _, r := range s.entries {
 		if !r.told && s.writing != r {
-			r.mark, r.revision, r.ended = mark{}, 0, true
+			r.mark, r.revision, r.ended = Mark{}, 0, true
 		}
 	}
 	s.advance(now)
 }
 
-// know tells an entry as it is; without a mark there is none. Revision 0 says that somebody looked, and there was none.
-func (s *settler) know(now time.Time, p place, k *mark, revision uint64) {
+// Know tells an entry as it is; without a mark there is none. Revision 0 says that somebody looked, and there was none.
+func (s *Settler) Know(now time.Time, p Place, k *Mark, revision uint64) {
 	r := s.entry(p)
 	r.told = true
 	if revision > 0 && revision <= r.seen {
@@ -115,51 +113,51 @@ func (s *settler) know(now time.Time, p place, k *mark, revision uint64) {
 	}
 	r.seen, r.since = max(r.seen, revision), now
 	if k == nil {
-		r.mark, r.revision, r.ended = mark{}, 0, true
+		r.mark, r.revision, r.ended = Mark{}, 0, true
 	} else {
 		r.mark, r.revision, r.ended = *k, revision, false
 	}
 	s.advance(now)
 }
 
-// written tells how a write ended, and at which revision the entry is then.
-func (s *settler) written(now time.Time, w write, revision uint64, err error) {
+// Written tells how a write ended, and at which revision the entry is then.
+func (s *Settler) Written(now time.Time, w Write, revision uint64, err error) {
 	r, sent := s.writing, s.sent
 	s.writing, s.sent = nil, nil
-	claim := w.mark != nil && w.mark.By == s.instance
+	claim := w.Mark != nil && w.Mark.By == s.Instance
 	switch {
 	case err == nil:
 		s.failing, s.tries = nil, 0
-		r.mark, r.revision, r.since, r.told = mark{}, revision, now, true
+		r.mark, r.revision, r.since, r.told = Mark{}, revision, now, true
 		r.seen = max(r.seen, revision)
-		if w.mark != nil {
-			r.mark, r.ended = *w.mark, false
+		if w.Mark != nil {
+			r.mark, r.ended = *w.Mark, false
 		}
 		if r.want == sent {
 			r.want = nil
 		}
-		if s.trial != nil && s.trial.message.place == r.place {
+		if s.trial != nil && s.trial.message.Place == r.Place {
 			s.trial.base = revision
 		}
-	case errors.Is(err, errConflict):
+	case errors.Is(err, ErrConflict):
 		r.want = nil
 	default:
 		s.failing = err
-		s.retry = now.Add(s.backoff(s.tries))
+		s.retry = now.Add(s.Backoff(s.tries))
 		s.tries++
 		if claim || s.stopping {
 			r.want = nil
 		}
 		s.listed = s.listed && !s.stopping // then it gives up
-		if claim && s.trial != nil && s.trial.message.place == r.place && !s.trial.busy {
+		if claim && s.trial != nil && s.trial.message.Place == r.Place && !s.trial.busy {
 			s.trial.due = s.retry // mail that needs no mark goes on
 		}
 	}
 	s.advance(now)
 }
 
-// read tells what the log has at the place of a mark that was found; nil without an error: nothing any more.
-func (s *settler) read(now time.Time, p place, m *message, err error) {
+// Read tells what the log has at the place of a mark that was found; nil without an error: nothing any more.
+func (s *Settler) Read(now time.Time, p Place, m *Message, err error) {
 	s.reading = false
 	r := s.entry(p)
 	switch {
@@ -168,7 +166,7 @@ func (s *settler) read(now time.Time, p place, m *message, err error) {
 	case m == nil:
 		r.want = &change{nil}
 	case s.suspected(p) == nil && !s.stopping:
-		m.delivered = r.mark.Delivered
+		m.Delivered = r.mark.Delivered
 		s.enter(now, m)
 		s.suspects = append(s.suspects, m)
 	}
@@ -176,20 +174,20 @@ func (s *settler) read(now time.Time, p place, m *message, err error) {
 }
 
 // lost: the process of a mark has ended under it.
-func (s *settler) lost(now time.Time, r *entry) bool {
-	return r.revision > 0 && r.mark.By != "" && r.mark.By != s.instance && r.mark.Doubt != "" && s.silent(now, r)
+func (s *Settler) lost(now time.Time, r *entry) bool {
+	return r.revision > 0 && r.mark.By != "" && r.mark.By != s.Instance && r.mark.Doubt != "" && s.silent(now, r)
 }
 
 // holding: another entry than r has a mark of this process, which is about to go. When that cannot be written, nothing
 // waits for it.
-func (s *settler) holding(r *entry) bool {
-	return s.up && s.failing == nil && slices.ContainsFunc(s.entries, func(o *entry) bool { return o != r && o.mark.By == s.instance })
+func (s *Settler) holding(r *entry) bool {
+	return s.up && s.failing == nil && slices.ContainsFunc(s.entries, func(o *entry) bool { return o != r && o.mark.By == s.Instance })
 }
 
-func (s *settler) silent(now time.Time, r *entry) bool { return s.up && now.Sub(r.since) >= s.stale }
+func (s *Settler) silent(now time.Time, r *entry) bool { return s.up && now.Sub(r.since) >= s.Stale }
 
 // tend looks after the entries: refreshes its own, doubts those of others, and takes over those of the dead.
-func (s *settler) tend(now time.Time) {
+func (s *Settler) tend(now time.Time) {
 	if !s.up || !s.listed {
 		return
 	}
@@ -199,27 +197,27 @@ func (s *settler) tend(now time.Time) {
 	for _, r := range s.entries {
 		switch {
 		case r.revision == 0 || r.want != nil || s.writing == r || r.mark.By == "":
-		case r.mark.By == s.instance:
+		case r.mark.By == s.Instance:
 			s.tendOwn(now, r)
 		case s.stopping || !s.silent(now, r):
 		case r.mark.Doubt == "":
 			k := r.mark
-			k.Doubt = s.instance
+			k.Doubt = s.Instance
 			r.want = &change{&k}
-		case !s.reading && s.suspected(r.place) == nil:
+		case !s.reading && s.suspected(r.Place) == nil:
 			s.reading = true
-			s.out.reads = append(s.out.reads, r.place)
+			s.out.Reads = append(s.out.Reads, r.Place)
 		}
 	}
 }
 
 // tendOwn refreshes a mark while what it stands for is under way, and takes it away when it is not.
-func (s *settler) tendOwn(now time.Time, r *entry) {
+func (s *Settler) tendOwn(now time.Time, r *entry) {
 	t := s.trial
 	switch {
-	case t == nil || t.message.place != r.place || now.Before(t.due):
+	case t == nil || t.message.Place != r.Place || now.Before(t.due):
 		r.want = s.leave(now, r.mark)
-	case r.mark.Doubt != "" || t.busy && now.Sub(r.since) >= s.refresh:
+	case r.mark.Doubt != "" || t.busy && now.Sub(r.since) >= s.Refresh:
 		k := r.mark
 		k.Doubt, k.At = "", now
 		r.want = &change{&k}
@@ -227,7 +225,7 @@ func (s *settler) tendOwn(now time.Time, r *entry) {
 }
 
 // flush makes the next write.
-func (s *settler) flush(now time.Time) {
+func (s *Settler) flush(now time.Time) {
 	if s.stopping && !s.up {
 		for _, r := range s.entries {
 			r.want = nil
@@ -242,13 +240,13 @@ func (s *settler) flush(now time.Time) {
 		}
 		if r.want != nil {
 			s.writing, s.sent = r, r.want
-			s.out.writes = append(s.out.writes, write{r.place, r.revision, r.want.mark})
+			s.out.Writes = append(s.out.Writes, Write{r.Place, r.revision, r.want.mark})
 			return
 		}
 	}
 }
 
-func (s *settler) wakeMarks(now time.Time, soonest func(time.Time)) {
+func (s *Settler) wakeMarks(now time.Time, soonest func(time.Time)) {
 	later := func(t time.Time) {
 		if t.After(now) {
 			soonest(t)
@@ -259,10 +257,10 @@ func (s *settler) wakeMarks(now time.Time, soonest func(time.Time)) {
 		case r.want != nil:
 			later(s.retry)
 		case r.revision == 0 || r.mark.By == "":
-		case r.mark.By == s.instance:
-			later(r.since.Add(s.refresh))
+		case r.mark.By == s.Instance:
+			later(r.since.Add(s.Refresh))
 		default:
-			later(r.since.Add(s.stale))
+			later(r.since.Add(s.Stale))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package consume
+package settle
 
 import (
 	"log/slog"
@@ -20,25 +20,25 @@ const foundPoison = 2
 const reasonPoison = "the process ended twice while it handled this mail"
 
 // suspect keeps a message until it can be tried.
-func (s *settler) suspect(m *message) {
+func (s *Settler) suspect(m *Message) {
 	if s.stopping {
 		s.giveBack(m)
 		return
 	}
-	if same := s.suspected(m.place); same != nil { // it was taken over from another process, and is redelivered now
-		same.deliveries = append(same.deliveries, m.deliveries...)
-		same.delivered = max(same.delivered, m.delivered)
+	if same := s.suspected(m.Place); same != nil { // it was taken over from another process, and is redelivered now
+		same.Deliveries = append(same.Deliveries, m.Deliveries...)
+		same.Delivered = max(same.Delivered, m.Delivered)
 		return
 	}
 	s.suspects = append(s.suspects, m)
 }
 
-func (s *settler) suspected(p place) *message {
-	if s.trial != nil && s.trial.message.place == p {
+func (s *Settler) suspected(p Place) *Message {
+	if s.trial != nil && s.trial.message.Place == p {
 		return s.trial.message
 	}
 	for _, m := range s.suspects {
-		if m.place == p {
+		if m.Place == p {
 			return m
 		}
 	}
@@ -46,19 +46,19 @@ func (s *settler) suspected(p place) *message {
 }
 
 // begin makes a trial of the first suspect that no other process tries.
-func (s *settler) begin(now time.Time) {
+func (s *Settler) begin(now time.Time) {
 	if s.trial != nil || s.stopping || !s.up || !s.listed {
 		return
 	}
 	for i := 0; i < len(s.suspects); i++ {
 		m := s.suspects[i]
-		r := s.entry(m.place)
+		r := s.entry(m.Place)
 		lost := s.lost(now, r)
 		switch {
-		case len(m.deliveries) == 0 && !lost: // somebody else has taken it over
+		case len(m.Deliveries) == 0 && !lost: // somebody else has taken it over
 			s.suspects = slices.Delete(s.suspects, i, i+1)
 			i--
-		case !lost && r.mark.By != "" && r.mark.By != s.instance, s.writing == r:
+		case !lost && r.mark.By != "" && r.mark.By != s.Instance, s.writing == r:
 		default:
 			s.suspects = slices.Delete(s.suspects, i, i+1)
 			s.trial = &task{message: m, base: r.revision}
@@ -69,27 +69,27 @@ func (s *settler) begin(now time.Time) {
 }
 
 // adopt draws the conclusions from an entry: lost says that its process ended under it.
-func (s *settler) adopt(t *task, k mark, lost bool) {
+func (s *Settler) adopt(t *task, k Mark, lost bool) {
 	m := t.message
 	for _, i := range k.Buried {
-		if i >= 0 && i < len(m.mails) && !m.mails[i].final {
+		if i >= 0 && i < len(m.Mails) && !m.Mails[i].final {
 			m.buried = append(m.buried, i)
-			s.settle(m.mails[i], fateKnown, "")
+			s.settle(m.Mails[i], FateKnown, "")
 		}
 	}
 	m.singly = k.Singly || lost && len(k.Mails) > 1
-	for _, it := range m.mails {
+	for _, it := range m.Mails {
 		it.doomed, it.found = false, 0 // what the entry does not say was no evidence
 	}
 	for i, n := range k.Found {
-		if i >= 0 && i < len(m.mails) {
-			m.mails[i].found = n
+		if i >= 0 && i < len(m.Mails) {
+			m.Mails[i].found = n
 		}
 	}
-	if lost && len(k.Mails) == 1 && k.Mails[0] >= 0 && k.Mails[0] < len(m.mails) {
-		m.mails[k.Mails[0]].found++
+	if lost && len(k.Mails) == 1 && k.Mails[0] >= 0 && k.Mails[0] < len(m.Mails) {
+		m.Mails[k.Mails[0]].found++
 	}
-	for _, it := range m.mails {
+	for _, it := range m.Mails {
 		switch {
 		case it.final:
 		case it.found >= foundPoison:
@@ -102,24 +102,24 @@ func (s *settler) adopt(t *task, k mark, lost bool) {
 	}
 	if lost {
 		s.say(slog.LevelWarn, "a process ended while it handled mail; going on with that mail by itself",
-			"place", m.place, "mails", k.Mails, "found before", k.Found, "process", k.By)
+			"place", m.Place, "mails", k.Mails, "found before", k.Found, "process", k.By)
 	}
 }
 
 // marked says whether the log has the mark for the next thing of a trial. If it has not, that is seen to.
-func (s *settler) marked(now time.Time, t *task) bool {
-	r := s.entry(t.message.place)
+func (s *Settler) marked(now time.Time, t *task) bool {
+	r := s.entry(t.message.Place)
 	switch want := s.wanted(now, t); {
 	case s.calling > 0 || s.writing == r || s.holding(r):
 		return false
 	case !s.up:
-		t.due = now.Add(s.backoff(t.tries))
+		t.due = now.Add(s.Backoff(t.tries))
 		t.tries++
 		return false
 	case now.Before(s.retry):
 		t.due = s.retry
 		return false
-	case r.mark.By != s.instance && r.revision != t.base: // another process is faster
+	case r.mark.By != s.Instance && r.revision != t.base: // another process is faster
 		r.want = nil
 		s.forget(t)
 		s.requeue(t)
@@ -134,16 +134,16 @@ func (s *settler) marked(now time.Time, t *task) bool {
 }
 
 // requeue makes a suspect of a trial again. What it has learned is in the entry, or is learned again.
-func (s *settler) requeue(t *task) {
-	if len(t.message.deliveries) > 0 {
+func (s *Settler) requeue(t *task) {
+	if len(t.message.Deliveries) > 0 {
 		s.suspects = append(s.suspects, t.message)
 	}
 }
 
 // wanted is the mark for the next thing of a trial.
-func (s *settler) wanted(now time.Time, t *task) mark {
+func (s *Settler) wanted(now time.Time, t *task) Mark {
 	k := s.knowledge(t)
-	k.By, k.At, k.Singly = s.instance, now, t.message.singly
+	k.By, k.At, k.Singly = s.Instance, now, t.message.singly
 	if len(t.doomed) > 0 {
 		k.Mails = []int{t.doomed[0].mail.Index}
 		return k
@@ -156,10 +156,10 @@ func (s *settler) wanted(now time.Time, t *task) mark {
 
 // knowledge is what is worth knowing about a trial while nobody handles its mails, also when it is over: its message may
 // come again.
-func (s *settler) knowledge(t *task) mark {
+func (s *Settler) knowledge(t *task) Mark {
 	m := t.message
-	k := mark{Delivered: m.delivered, Buried: slices.Clone(m.buried), Singly: m.singly && m.open > 0}
-	for _, it := range m.mails {
+	k := Mark{Delivered: m.Delivered, Buried: slices.Clone(m.buried), Singly: m.singly && m.open > 0}
+	for _, it := range m.Mails {
 		if it.found > 0 {
 			if k.Found == nil {
 				k.Found = make(map[int]int)
@@ -171,12 +171,12 @@ func (s *settler) knowledge(t *task) mark {
 }
 
 // release takes the mark of a trial away: whatever happens now is no evidence. What is known stays.
-func (s *settler) release(now time.Time, t *task) {
+func (s *Settler) release(now time.Time, t *task) {
 	if t.message == nil {
 		return
 	}
-	r := s.entry(t.message.place)
-	if r.mark.By != s.instance && s.writing != r {
+	r := s.entry(t.message.Place)
+	if r.mark.By != s.Instance && s.writing != r {
 		r.want = nil
 		return
 	}
@@ -184,7 +184,7 @@ func (s *settler) release(now time.Time, t *task) {
 }
 
 // leave is the change to an entry that nobody holds: it goes when it says nothing.
-func (s *settler) leave(now time.Time, k mark) *change {
+func (s *Settler) leave(now time.Time, k Mark) *change {
 	k.By, k.Doubt, k.At, k.Mails = "", "", now, nil
 	if len(k.Buried) == 0 && !k.Singly && len(k.Found) == 0 {
 		return &change{nil}

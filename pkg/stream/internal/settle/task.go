@@ -1,4 +1,4 @@
-package consume
+package settle
 
 import (
 	"errors"
@@ -11,7 +11,7 @@ import (
 
 // task is some mails on their way to their final verdicts: the handler is called with them until it has them.
 type task struct {
-	mails  []*mail  // without a verdict
+	mails  []*Mail  // without a verdict
 	doomed []burial // to be buried
 	busy   bool     // a job of it is under way
 	single bool     // its mails are handed on one by one
@@ -19,24 +19,24 @@ type task struct {
 	due    time.Time
 
 	// Of a trial, see trial.go.
-	message *message // nil: not a trial
+	message *Message // nil: not a trial
 	base    uint64   // the revision of the entry that is its own, or that it takes over
 }
 
 type burial struct {
-	mail   *mail
+	mail   *Mail
 	reason string
 }
 
 // step does the next things of a task that can be done; it says whether the task has ended.
-func (s *settler) step(now time.Time, t *task) (ended bool) {
+func (s *Settler) step(now time.Time, t *task) (ended bool) {
 	for !t.busy && !now.Before(t.due) {
 		switch {
 		case len(t.doomed) == 0 && len(t.mails) == 0:
 			s.finish(now, t)
 			return true
-		case len(t.doomed) > 0 && !s.grave:
-			s.buryDone(t, t.doomed[0].mail, fateSkipped)
+		case len(t.doomed) > 0 && !s.Grave:
+			s.buryDone(t, t.doomed[0].mail, FateSkipped)
 		case t.message != nil && s.stopping:
 			s.abandon(now, t)
 			return true
@@ -44,7 +44,7 @@ func (s *settler) step(now time.Time, t *task) (ended bool) {
 			return s.trial != t
 		case len(t.doomed) > 0:
 			t.busy = true
-			s.out.jobs = append(s.out.jobs, &job{task: t, bury: t.doomed[0].mail, reason: t.doomed[0].reason})
+			s.out.Jobs = append(s.out.Jobs, &Job{task: t, Bury: t.doomed[0].mail, Reason: t.doomed[0].reason})
 		case t.message == nil && s.exclusive(now):
 			return false
 		default:
@@ -55,27 +55,27 @@ func (s *settler) step(now time.Time, t *task) (ended bool) {
 }
 
 // pick is what the next call of a task is about.
-func (s *settler) pick(t *task) []*mail {
+func (s *Settler) pick(t *task) []*Mail {
 	if t.single || t.mails[0].suspicious() || t.message != nil && t.message.singly {
 		return t.mails[:1]
 	}
-	n, _ := fitting(t.mails, s.batchMails, s.batchBytes)
+	n, _ := fitting(t.mails, s.BatchMails, s.BatchBytes)
 	return t.mails[:n]
 }
 
-func (s *settler) call(t *task) {
+func (s *Settler) call(t *task) {
 	mails := slices.Clone(s.pick(t))
 	for _, it := range mails {
 		it.Alone = len(mails) == 1 && it.suspicious()
 	}
 	t.busy = true
 	s.calling++
-	s.out.jobs = append(s.out.jobs, &job{task: t, mails: mails})
+	s.out.Jobs = append(s.out.Jobs, &Job{task: t, Mails: mails})
 }
 
-// answered tells what the handler said about the mails of a job. A fault is a panic or an answer of the wrong length: a
+// Answered tells what the handler said about the mails of a job. A fault is a panic or an answer of the wrong length: a
 // bug, not a state of the world.
-func (s *settler) answered(now time.Time, j *job, verdicts []Verdict, fault error) {
+func (s *Settler) Answered(now time.Time, j *Job, verdicts []Verdict, fault error) {
 	t := j.task
 	t.busy = false
 	s.calling--
@@ -87,15 +87,15 @@ func (s *settler) answered(now time.Time, j *job, verdicts []Verdict, fault erro
 	for i, v := range verdicts {
 		switch v.kind {
 		case done:
-			s.settle(j.mails[i], fateDone, "")
+			s.settle(j.Mails[i], FateDone, "")
 		case dead:
-			t.doom(j.mails[i], v.reason)
+			t.doom(j.Mails[i], v.reason)
 		case noVerdict: // it was not handed on yet
 		default:
 			again, why = again+1, v.err
 		}
 	}
-	t.mails = slices.DeleteFunc(t.mails, func(it *mail) bool { return it.final || it.doomed })
+	t.mails = slices.DeleteFunc(t.mails, func(it *Mail) bool { return it.final || it.doomed })
 	if again > 0 {
 		if why == nil {
 			why = errors.New("the handler asked for another try")
@@ -107,21 +107,21 @@ func (s *settler) answered(now time.Time, j *job, verdicts []Verdict, fault erro
 	s.advance(now)
 }
 
-func (t *task) doom(it *mail, reason string) {
+func (t *task) doom(it *Mail, reason string) {
 	it.doomed = true
 	t.doomed = append(t.doomed, burial{it, oneLine(reason)})
 }
 
 // fault: of several mails, the one to blame is found by handing them on one by one. That one is handed on plain, and is
 // buried when that does not help either. The others keep their derived columns.
-func (s *settler) fault(t *task, j *job, fault error) {
-	if len(j.mails) > 1 {
+func (s *Settler) fault(t *task, j *Job, fault error) {
+	if len(j.Mails) > 1 {
 		t.single = true
 		return
 	}
-	it := j.mails[0]
+	it := j.Mails[0]
 	it.panics++
-	s.out.faults++
+	s.out.Faults++
 	if it.panics > 1 {
 		t.doom(it, fmt.Sprintf("the handler failed with it twice: %v", fault))
 		return
@@ -129,27 +129,27 @@ func (s *settler) fault(t *task, j *job, fault error) {
 	s.say(slog.LevelError, "a mail made the handler fail; it is tried once more, plain", "id", it.Key(), "error", fault)
 }
 
-// buried tells that a dead letter was written, or why not.
-func (s *settler) buried(now time.Time, j *job, err error) {
+// Buried tells that a dead letter was written, or why not.
+func (s *Settler) Buried(now time.Time, j *Job, err error) {
 	t := j.task
 	t.busy = false
 	if err != nil {
 		why := fmt.Errorf("writing a dead letter: %w (make room with: sluicectl dead retry or dead drop)", err)
 		s.rest(now, t, "paused: a mail cannot be stored and its dead letter cannot be written", why)
 	} else {
-		s.buryDone(t, j.bury, fateBuried)
+		s.buryDone(t, j.Bury, FateBuried)
 	}
 	s.advance(now)
 }
 
-// gone tells that the log does not have the message any more: somebody else has settled it, and nothing is wrong with it.
-func (s *settler) gone(now time.Time, j *job) {
+// Gone tells that the log does not have the message any more: somebody else has settled it, and nothing is wrong with it.
+func (s *Settler) Gone(now time.Time, j *Job) {
 	j.task.busy = false
-	s.buryDone(j.task, j.bury, fateGone)
+	s.buryDone(j.task, j.Bury, FateGone)
 	s.advance(now)
 }
 
-func (s *settler) buryDone(t *task, it *mail, f fate) {
+func (s *Settler) buryDone(t *task, it *Mail, f Fate) {
 	reason := t.doomed[0].reason
 	t.doomed = t.doomed[1:]
 	if m := t.message; m != nil {
@@ -159,10 +159,10 @@ func (s *settler) buryDone(t *task, it *mail, f fate) {
 	s.recovered(t)
 }
 
-// gaveUp tells that a job was not done because the worker stops.
-func (s *settler) gaveUp(now time.Time, j *job) {
+// GaveUp tells that a job was not done because the worker stops.
+func (s *Settler) GaveUp(now time.Time, j *Job) {
 	j.task.busy = false
-	if j.bury == nil {
+	if j.Bury == nil {
 		s.calling--
 	}
 	s.abandon(now, j.task)
@@ -170,12 +170,12 @@ func (s *settler) gaveUp(now time.Time, j *job) {
 }
 
 // rest keeps a task for later.
-func (s *settler) rest(now time.Time, t *task, what string, why error) {
+func (s *Settler) rest(now time.Time, t *task, what string, why error) {
 	if s.stopping {
 		s.abandon(now, t)
 		return
 	}
-	t.due = now.Add(s.backoff(t.tries))
+	t.due = now.Add(s.Backoff(t.tries))
 	t.tries++
 	if s.pause(t, why) {
 		s.say(slog.LevelWarn, what, "mails", len(t.mails)+len(t.doomed), "reason", why)
@@ -184,7 +184,7 @@ func (s *settler) rest(now time.Time, t *task, what string, why error) {
 }
 
 // recovered: what a task waited for is there again.
-func (s *settler) recovered(t *task) {
+func (s *Settler) recovered(t *task) {
 	t.tries = 0
 	if s.resume(t) && !s.stopping {
 		s.say(slog.LevelInfo, "going on")
@@ -192,26 +192,26 @@ func (s *settler) recovered(t *task) {
 }
 
 // finish ends a task whose mails have their verdicts.
-func (s *settler) finish(now time.Time, t *task) {
+func (s *Settler) finish(now time.Time, t *task) {
 	s.recovered(t)
 	s.release(now, t)
 	s.forget(t)
 }
 
 // abandon ends a task for now: its messages are for others to take.
-func (s *settler) abandon(now time.Time, t *task) {
+func (s *Settler) abandon(now time.Time, t *task) {
 	s.resume(t)
 	s.release(now, t)
 	for _, it := range t.mails {
-		s.giveBack(it.of)
+		s.giveBack(it.Of)
 	}
 	for _, d := range t.doomed {
-		s.giveBack(d.mail.of)
+		s.giveBack(d.mail.Of)
 	}
 	s.forget(t)
 }
 
-func (s *settler) forget(t *task) {
+func (s *Settler) forget(t *task) {
 	if s.trial == t {
 		s.trial = nil
 	}

@@ -1,4 +1,4 @@
-package consume
+package settle
 
 import (
 	"strconv"
@@ -7,59 +7,59 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// place is where a message stands in the log.
-type place struct {
-	stream   string
-	sequence uint64
+// Place is where a message stands in the log.
+type Place struct {
+	Stream   string
+	Sequence uint64
 }
 
-func (p place) String() string { return p.stream + "/" + strconv.FormatUint(p.sequence, 10) }
+func (p Place) String() string { return p.Stream + "/" + strconv.FormatUint(p.Sequence, 10) }
 
-// message is one message of the log, with its mails.
-type message struct {
-	place
-	shard     int
-	delivered uint64
-	mails     []*mail
+// Message is one message of the log, with its mails.
+type Message struct {
+	Place
+	Shard     int
+	Delivered uint64
+	Mails     []*Mail
 	open      int // mails without a final verdict
-	bytes     int
+	Bytes     int
 	taken     time.Time
 	returned  bool
-	// deliveries are to be acknowledged. There are none when the message was read because its mark was found, and more
+	// Deliveries are to be acknowledged. There are none when the message was read because its mark was found, and more
 	// than one when it was delivered again meanwhile.
-	deliveries []*delivery
+	Deliveries []any
 
 	// What is known from marks that were found.
 	singly bool  // its mails are to be handled one by one
 	buried []int // those that are dead letters already
 }
 
-// mail is one mail of a message.
-type mail struct {
+// Mail is one mail of a message.
+type Mail struct {
 	*stream.Message
-	of         *message
-	unselected bool  // a replay leaves it out
-	bad        error // why it cannot be handed on at all
-	verified   bool  // its bytes are those that its envelope names
+	Of         *Message
+	Unselected bool  // a replay leaves it out
+	Bad        error // why it cannot be handed on at all
+	Verified   bool  // its bytes are those that its envelope names
 	final      bool
 	doomed     bool
 	panics     int // of calls with this mail alone
 	found      int // how often a mark of this mail alone was found
 }
 
-func (it *mail) size() int { return len(it.Raw) + len(it.EnvelopeBytes) }
+func (it *Mail) size() int { return len(it.Raw) + len(it.EnvelopeBytes) }
 
 // suspicious: earlier attempts with this mail alone ended badly. It is handled plain, without derived columns.
-func (it *mail) suspicious() bool { return it.panics > 0 || it.found > 0 }
+func (it *Mail) suspicious() bool { return it.panics > 0 || it.found > 0 }
 
 // shelf has the mails of a shard that wait for a call, in the order of the log.
 type shelf struct {
 	shard int
-	mails []*mail
+	mails []*Mail
 	bytes int
 }
 
-func (s *settler) shelf(shard int) *shelf {
+func (s *Settler) shelf(shard int) *shelf {
 	for _, b := range s.shelves {
 		if b.shard == shard {
 			return b
@@ -70,8 +70,8 @@ func (s *settler) shelf(shard int) *shelf {
 	return b
 }
 
-func (b *shelf) add(m *message) {
-	for _, it := range m.mails {
+func (b *shelf) add(m *Message) {
+	for _, it := range m.Mails {
 		if !it.final {
 			b.mails = append(b.mails, it)
 			b.bytes += it.size()
@@ -80,17 +80,17 @@ func (b *shelf) add(m *message) {
 }
 
 // ready returns a shelf with a full batch, or one where a mail has waited long enough for others; nil: none.
-func (s *settler) ready(now time.Time) *shelf {
+func (s *Settler) ready(now time.Time) *shelf {
 	var first *shelf
 	for _, b := range s.shelves {
 		if len(b.mails) == 0 {
 			continue
 		}
-		full := len(b.mails) >= s.batchMails || b.bytes >= s.batchBytes
-		if !full && !s.stopping && now.Sub(b.mails[0].of.taken) < s.linger {
+		full := len(b.mails) >= s.BatchMails || b.bytes >= s.BatchBytes
+		if !full && !s.stopping && now.Sub(b.mails[0].Of.taken) < s.Linger {
 			continue
 		}
-		if first == nil || b.mails[0].of.taken.Before(first.mails[0].of.taken) {
+		if first == nil || b.mails[0].Of.taken.Before(first.mails[0].Of.taken) {
 			first = b
 		}
 	}
@@ -98,7 +98,7 @@ func (s *settler) ready(now time.Time) *shelf {
 }
 
 // cut takes a batch: as many mails as fit, one at least.
-func (b *shelf) cut(mails, bytes int) []*mail {
+func (b *shelf) cut(mails, bytes int) []*Mail {
 	n, size := fitting(b.mails, mails, bytes)
 	cut := b.mails[:n:n]
 	b.bytes -= size
@@ -109,7 +109,7 @@ func (b *shelf) cut(mails, bytes int) []*mail {
 }
 
 // fitting is how many of them make up a batch, and their bytes.
-func fitting(all []*mail, mails, bytes int) (n, size int) {
+func fitting(all []*Mail, mails, bytes int) (n, size int) {
 	for n < len(all) && n < mails {
 		more := all[n].size()
 		if n > 0 && size+more > bytes {

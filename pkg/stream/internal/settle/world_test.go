@@ -1,10 +1,9 @@
-package consume
+package settle
 
 import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,7 +20,7 @@ type world struct {
 	born  int // processes so far
 	logs  []*logged
 
-	entries map[place]kept
+	entries map[Place]kept
 	history []changed
 	last    uint64 // revision of the bucket
 
@@ -33,13 +32,13 @@ type world struct {
 
 // proc is a process with its settler.
 type proc struct {
-	s         *settler
+	s         *Settler
 	up        bool
 	disturbed bool // it could not write at some time since its last write
 	stopped   bool
-	jobs      []*job
-	writes    []write
-	reads     []place
+	jobs      []*Job
+	writes    []Write
+	reads     []Place
 	heard     int // of history
 }
 
@@ -58,7 +57,7 @@ const (
 
 // logged is a message of the log, and what has become of its mails.
 type logged struct {
-	place
+	Place
 	natures   []nature
 	delivered uint64
 	acked     bool
@@ -73,20 +72,20 @@ type logged struct {
 }
 
 type kept struct {
-	mark     mark
+	mark     Mark
 	revision uint64
 }
 
 type changed struct {
-	place
-	mark     *mark
+	Place
+	mark     *Mark
 	revision uint64
 }
 
 const worldWorkers = 2
 
 func newWorld(t testing.TB, procs int) *world {
-	w := &world{t: t, now: time.Unix(1e9, 0), entries: make(map[place]kept)}
+	w := &world{t: t, now: time.Unix(1e9, 0), entries: make(map[Place]kept)}
 	for range procs {
 		w.procs = append(w.procs, nil)
 	}
@@ -98,20 +97,20 @@ func newWorld(t testing.TB, procs int) *world {
 
 func (w *world) start(i int) *proc {
 	w.born++
-	p := &proc{up: true, s: newSettler(settings{
-		instance: fmt.Sprintf("process %d", w.born), workers: worldWorkers, batchMails: 8, batchBytes: 1 << 20,
-		linger: 10 * time.Millisecond, grave: !w.noGrave, refresh: time.Second, stale: 2 * time.Second,
-		backoff: func(n int) time.Duration { return min(100*time.Millisecond<<min(n, 10), 2*time.Second) },
+	p := &proc{up: true, s: New(Settings{
+		Instance: fmt.Sprintf("process %d", w.born), Workers: worldWorkers, BatchMails: 8, BatchBytes: 1 << 20,
+		Linger: 10 * time.Millisecond, Grave: !w.noGrave, Refresh: time.Second, Stale: 2 * time.Second,
+		Backoff: func(n int) time.Duration { return min(100*time.Millisecond<<min(n, 10), 2*time.Second) },
 	})}
 	w.procs[i] = p
-	p.s.link(w.now, true)
-	p.s.listing()
+	p.s.Link(w.now, true)
+	p.s.Listing()
 	for _, l := range w.logs { // not by the map: the same events make the same world
-		if k, ok := w.entries[l.place]; ok {
-			p.s.know(w.now, l.place, &k.mark, k.revision)
+		if k, ok := w.entries[l.Place]; ok {
+			p.s.Know(w.now, l.Place, &k.mark, k.revision)
 		}
 	}
-	p.s.list(w.now)
+	p.s.Listed(w.now)
 	p.heard = len(w.history)
 	w.drain(p)
 	return p
@@ -121,18 +120,18 @@ func (w *world) start(i int) *proc {
 func (w *world) add(all ...nature) *logged {
 	n := len(all)
 	l := &logged{
-		place: place{"MAIL_0", uint64(len(w.logs) + 1)}, natures: all, done: make([]bool, n), buried: make([]bool, n),
+		Place: Place{"MAIL_0", uint64(len(w.logs) + 1)}, natures: all, done: make([]bool, n), buried: make([]bool, n),
 		panicked: make([]int, n), found: make([]int, n), plain: make([]bool, n),
 	}
 	w.logs = append(w.logs, l)
 	return l
 }
 
-func (l *logged) message() *message {
-	m := &message{place: l.place}
+func (l *logged) message() *Message {
+	m := &Message{Place: l.Place}
 	for i := range l.natures {
-		m.mails = append(m.mails, &mail{of: m, Message: &stream.Message{
-			Index: i, Of: len(l.natures), Stream: l.stream, Sequence: l.sequence, Envelope: &mailv1.Envelope{}, Raw: make([]byte, 100),
+		m.Mails = append(m.Mails, &Mail{Of: m, Message: &stream.Message{
+			Index: i, Of: len(l.natures), Stream: l.Stream, Sequence: l.Sequence, Envelope: &mailv1.Envelope{}, Raw: make([]byte, 100),
 		}})
 	}
 	return m
@@ -145,124 +144,35 @@ func (w *world) deliver(l *logged, p *proc) {
 	l.delivered++
 	l.holders = append(l.holders, p)
 	m := l.message()
-	m.delivered, m.deliveries = l.delivered, []*delivery{{}}
-	p.s.take(w.now, m)
+	m.Delivered, m.Deliveries = l.delivered, []any{"a delivery"}
+	p.s.Take(w.now, m)
 	w.drain(p)
 }
 
-func (w *world) logged(p place) *logged { return w.logs[p.sequence-1] }
+func (w *world) logged(p Place) *logged { return w.logs[p.Sequence-1] }
 
 // drain does what a settler wants at once, and checks it.
 func (w *world) drain(p *proc) {
-	out := p.s.collect()
-	for _, j := range out.jobs {
+	out := p.s.Collect()
+	for _, j := range out.Jobs {
 		w.checkJob(p, j)
 		p.jobs = append(p.jobs, j)
 	}
-	for _, f := range out.finals {
+	for _, f := range out.Finals {
 		w.checkFinal(f)
 	}
-	for _, m := range out.acked {
-		l := w.logged(m.place)
+	for _, m := range out.Acked {
+		l := w.logged(m.Place)
 		for i := range l.natures {
 			if !l.done[i] && !l.buried[i] {
-				w.t.Fatalf("%v is acknowledged, but mail %d is neither done nor buried", l.place, i)
+				w.t.Fatalf("%v is acknowledged, but mail %d is neither done nor buried", l.Place, i)
 			}
 		}
-		l.acked = l.acked || len(m.deliveries) > 0
+		l.acked = l.acked || len(m.Deliveries) > 0
 	}
-	p.writes, p.reads = append(p.writes, out.writes...), append(p.reads, out.reads...)
+	p.writes, p.reads = append(p.writes, out.Writes...), append(p.reads, out.Reads...)
 	if len(p.writes) > 1 || len(p.reads) > 1 || len(p.jobs) > worldWorkers+1 {
 		w.t.Fatalf("%d writes, %d reads and %d jobs at once", len(p.writes), len(p.reads), len(p.jobs))
-	}
-}
-
-// checkJob: a call for suspicious mail is made under its mark, and alone.
-func (w *world) checkJob(p *proc, j *job) {
-	calls := slices.DeleteFunc(slices.Clone(p.jobs), func(o *job) bool { return o.bury != nil })
-	if j.bury != nil {
-		w.checkBurial(j)
-		return
-	}
-	if len(j.mails) == 0 {
-		w.t.Fatal("a call for no mail")
-	}
-	for _, o := range calls {
-		if o.task.message != nil || j.task.message != nil {
-			w.t.Fatal("another call while mail is handled under a mark")
-		}
-	}
-	for _, it := range j.mails {
-		if it.final {
-			w.t.Fatalf("%v: mail %d is handed on after its final verdict", it.of.place, it.Index)
-		}
-		w.checkPlain(it)
-	}
-	if j.task.message == nil {
-		for pl, k := range w.entries {
-			if k.mark.By == p.s.instance && p.s.failing == nil && w.bucket == 0 && p.up {
-				w.t.Fatalf("a call without a mark while there is the mark %v", pl)
-			}
-		}
-		return
-	}
-	k := w.entries[j.task.message.place].mark
-	var marked []int
-	for _, it := range j.mails {
-		marked = append(marked, it.Index)
-	}
-	if l := w.logged(j.task.message.place); !slices.Equal(k.Mails, marked) || k.By != p.s.instance && !l.disturbed && !p.disturbed {
-		w.t.Fatalf("mails %v are handed on under the mark %+v", marked, k)
-	}
-}
-
-// checkPlain: only a mail that gave reason to is handled without derived columns.
-func (w *world) checkPlain(it *mail) {
-	l := w.logged(it.of.place)
-	l.plain[it.Index] = l.plain[it.Index] || it.Alone
-	if it.Alone && l.panicked[it.Index] == 0 && l.found[it.Index] == 0 && !w.adopting(it) {
-		w.t.Fatalf("%v: mail %d is handled plain for no reason", l.place, it.Index)
-	}
-}
-
-// adopting: the mark that was found is being taken over.
-func (w *world) adopting(it *mail) bool { return w.logged(it.of.place).disturbed }
-
-func (w *world) checkBurial(j *job) {
-	l, i := w.logged(j.bury.of.place), j.bury.Index
-	ok := false
-	switch {
-	case j.reason == reasonPoison:
-		ok = l.found[i] >= foundPoison
-	case strings.Contains(j.reason, "failed with it twice"):
-		ok = l.panicked[i] >= 2
-	default:
-		ok = l.natures[i] == refused
-	}
-	if !ok {
-		w.t.Fatalf("%v: mail %d is buried (%s) after %d panics, its mark was found %d times", l.place, i, j.reason, l.panicked[i], l.found[i])
-	}
-}
-
-func (w *world) checkFinal(f final) {
-	l, i := w.logged(f.mail.of.place), f.mail.Index
-	switch f.fate {
-	case fateDone:
-		if !l.done[i] {
-			w.t.Fatalf("%v: mail %d is called done", l.place, i)
-		}
-	case fateBuried, fateKnown:
-		if !l.buried[i] {
-			w.t.Fatalf("%v: mail %d is called buried", l.place, i)
-		}
-	case fateSkipped:
-		l.skipped++
-		l.buried[i] = true // what there is of it
-		if !w.noGrave {
-			w.t.Fatalf("%v: mail %d is skipped although there is a grave", l.place, i)
-		}
-	default:
-		w.t.Fatalf("%v: mail %d ends as %d", l.place, i, f.fate)
 	}
 }
 
@@ -274,31 +184,31 @@ func (w *world) do(p *proc, n int) {
 	n %= len(p.jobs)
 	j := p.jobs[n]
 	p.jobs = slices.Delete(p.jobs, n, n+1)
-	if j.bury != nil {
+	if j.Bury != nil {
 		var err error
 		if w.full {
 			err = errors.New("no room")
 		} else {
-			w.logged(j.bury.of.place).buried[j.bury.Index] = true
+			w.logged(j.Bury.Of.Place).buried[j.Bury.Index] = true
 		}
-		p.s.buried(w.now, j, err)
+		p.s.Buried(w.now, j, err)
 		w.drain(p)
 		return
 	}
-	verdicts, fault, died := w.handle(j.mails)
+	verdicts, fault, died := w.handle(j.Mails)
 	if died {
 		w.deaths++
 		w.die(p)
 		return
 	}
-	p.s.answered(w.now, j, verdicts, fault)
+	p.s.Answered(w.now, j, verdicts, fault)
 	w.drain(p)
 }
 
 // handle is the handler.
-func (w *world) handle(mails []*mail) (verdicts []Verdict, fault error, died bool) {
+func (w *world) handle(mails []*Mail) (verdicts []Verdict, fault error, died bool) {
 	for _, it := range mails {
-		l, i := w.logged(it.of.place), it.Index
+		l, i := w.logged(it.Of.Place), it.Index
 		switch n := l.natures[i]; {
 		case n == kills || n == killsUnlessPlain && !it.Alone:
 			return nil, nil, true
@@ -313,7 +223,7 @@ func (w *world) handle(mails []*mail) (verdicts []Verdict, fault error, died boo
 		return nil, fault, false
 	}
 	for _, it := range mails {
-		l := w.logged(it.of.place)
+		l := w.logged(it.Of.Place)
 		switch {
 		case w.away:
 			verdicts = append(verdicts, Retry(errors.New("the database is away")))
@@ -338,12 +248,12 @@ func (w *world) die(p *proc) {
 // kill ends a process for another reason than its mails.
 func (w *world) kill(p *proc) {
 	for pl, k := range w.entries {
-		if k.mark.By == p.s.instance {
+		if k.mark.By == p.s.Instance {
 			w.logged(pl).disturbed = true
 		}
 	}
 	for _, wr := range p.writes {
-		w.logged(wr.place).disturbed = true
+		w.logged(wr.Place).disturbed = true
 	}
 	w.die(p)
 }
@@ -351,7 +261,7 @@ func (w *world) kill(p *proc) {
 // alive is the process of that instance, nil when it has ended.
 func (w *world) alive(instance string) *proc {
 	for _, p := range w.procs {
-		if p.s.instance == instance {
+		if p.s.Instance == instance {
 			return p
 		}
 	}
@@ -366,61 +276,44 @@ func (w *world) write(p *proc) {
 	wr := p.writes[0]
 	p.writes = nil
 	if w.bucket == 1 || !p.up {
-		p.s.written(w.now, wr, 0, errors.New("the log is away"))
+		p.s.Written(w.now, wr, 0, errors.New("the log is away"))
 		w.drain(p)
 		return
 	}
-	have := w.entries[wr.place]
-	if have.revision != wr.revision {
-		w.tellEntry(p, wr.place)
-		p.s.written(w.now, wr, 0, errConflict)
+	have := w.entries[wr.Place]
+	if have.revision != wr.Revision {
+		w.tellEntry(p, wr.Place)
+		p.s.Written(w.now, wr, 0, ErrConflict)
 		w.drain(p)
 		return
 	}
 	w.checkTakeOver(p, have.mark, wr)
 	w.last++
 	revision := w.last
-	if wr.mark == nil {
-		delete(w.entries, wr.place)
+	if wr.Mark == nil {
+		delete(w.entries, wr.Place)
 		revision = 0
 	} else {
-		w.entries[wr.place] = kept{*wr.mark, revision}
+		w.entries[wr.Place] = kept{*wr.Mark, revision}
 	}
-	w.history = append(w.history, changed{wr.place, wr.mark, w.last})
+	w.history = append(w.history, changed{wr.Place, wr.Mark, w.last})
 	p.disturbed = false
 	if w.bucket == 2 {
 		p.disturbed = true
-		w.logged(wr.place).disturbed = true
-		p.s.written(w.now, wr, 0, errors.New("no answer"))
+		w.logged(wr.Place).disturbed = true
+		p.s.Written(w.now, wr, 0, errors.New("no answer"))
 	} else {
-		p.s.written(w.now, wr, revision, nil)
+		p.s.Written(w.now, wr, revision, nil)
 	}
 	w.drain(p)
 }
 
 // tellEntry tells a process what an entry is, as who reads it after a write that failed.
-func (w *world) tellEntry(p *proc, pl place) {
+func (w *world) tellEntry(p *proc, pl Place) {
 	if have, ok := w.entries[pl]; ok {
-		p.s.know(w.now, pl, &have.mark, have.revision)
+		p.s.Know(w.now, pl, &have.mark, have.revision)
 	} else {
-		p.s.know(w.now, pl, nil, 0)
-	}
-}
-
-// checkTakeOver: nobody takes a mark from a process that lives and can write.
-func (w *world) checkTakeOver(p *proc, have mark, wr write) {
-	if wr.mark == nil || wr.mark.By != p.s.instance || have.By == "" || have.By == p.s.instance {
-		return
-	}
-	l := w.logged(wr.place)
-	if x := w.alive(have.By); x != nil {
-		if !x.disturbed {
-			w.t.Fatalf("%v: %s takes over from %s, which lives", wr.place, p.s.instance, have.By)
-		}
-		l.disturbed = true
-	}
-	if len(have.Mails) == 1 {
-		l.found[have.Mails[0]]++
+		p.s.Know(w.now, pl, nil, 0)
 	}
 }
 
@@ -432,11 +325,11 @@ func (w *world) read(p *proc) {
 	p.reads = nil
 	switch {
 	case !p.up:
-		p.s.read(w.now, l.place, nil, errors.New("the log is away"))
+		p.s.Read(w.now, l.Place, nil, errors.New("the log is away"))
 	case l.acked:
-		p.s.read(w.now, l.place, nil, nil)
+		p.s.Read(w.now, l.Place, nil, nil)
 	default:
-		p.s.read(w.now, l.place, l.message(), nil)
+		p.s.Read(w.now, l.Place, l.message(), nil)
 	}
 	w.drain(p)
 }
@@ -446,7 +339,7 @@ func (w *world) hear(p *proc, n int) {
 	for ; n > 0 && p.heard < len(w.history) && p.up; n-- {
 		c := w.history[p.heard]
 		p.heard++
-		p.s.know(w.now, c.place, c.mark, c.revision)
+		p.s.Know(w.now, c.Place, c.mark, c.revision)
 		w.drain(p)
 	}
 }
@@ -454,7 +347,7 @@ func (w *world) hear(p *proc, n int) {
 func (w *world) link(p *proc, up bool) {
 	p.up = up
 	p.disturbed = p.disturbed || !up
-	p.s.link(w.now, up)
+	p.s.Link(w.now, up)
 	w.drain(p)
 }
 
@@ -492,7 +385,7 @@ func (w *world) pass(d time.Duration) {
 		w.fair()
 		next := end
 		for _, p := range w.procs {
-			if at := p.s.wake(w.now); !at.IsZero() && at.Before(next) {
+			if at := p.s.Wake(w.now); !at.IsZero() && at.Before(next) {
 				next = at
 			}
 		}
@@ -500,7 +393,7 @@ func (w *world) pass(d time.Duration) {
 			w.now = next
 		}
 		for _, p := range w.procs {
-			p.s.tick(w.now)
+			p.s.Tick(w.now)
 			w.drain(p)
 		}
 		if !w.now.Before(end) {
@@ -516,14 +409,14 @@ func (w *world) stop(p *proc) {
 		return
 	}
 	p.stopped = true
-	p.s.stop(w.now)
+	p.s.Stop(w.now)
 	w.drain(p)
 }
 
 // reap replaces the processes that have stopped.
 func (w *world) reap() {
 	for i, p := range w.procs {
-		if p.stopped && p.s.idle() && len(p.jobs) == 0 {
+		if p.stopped && p.s.Idle() && len(p.jobs) == 0 {
 			for _, l := range w.logs {
 				l.holders = slices.DeleteFunc(l.holders, func(h *proc) bool { return h == p })
 			}
@@ -562,37 +455,4 @@ func (w *world) end() {
 		w.pass(time.Second)
 	}
 	w.checkEnd()
-}
-
-func (w *world) checkEnd() {
-	for _, l := range w.logs {
-		for i, n := range l.natures {
-			innocent := n == good || n == killsUnlessPlain || n == panicsUnlessPlain
-			switch {
-			case innocent && !l.done[i] && !l.buried[i], innocent && l.buried[i] && !l.disturbed:
-				w.t.Errorf("%v: mail %d of nature %d: done %v, buried %v", l.place, i, n, l.done[i], l.buried[i])
-			case !innocent && !l.buried[i]:
-				w.t.Errorf("%v: mail %d of nature %d is not buried", l.place, i, n)
-			case n == good && l.plain[i] && !l.disturbed:
-				w.t.Errorf("%v: mail %d is good and was handled plain", l.place, i)
-			}
-		}
-	}
-	for pl, k := range w.entries {
-		if k.mark.By != "" {
-			w.t.Errorf("%v is still marked: %+v", pl, k.mark)
-		}
-	}
-}
-
-func (w *world) stuck() {
-	for _, l := range w.logs {
-		if !l.acked {
-			w.t.Errorf("%v: delivered %d times, %d holders, done %v, buried %v, entry %+v", l.place, l.delivered, len(l.holders), l.done, l.buried, w.entries[l.place])
-		}
-	}
-	for _, p := range w.procs {
-		w.t.Errorf("%s: up %v, %d tasks, %d suspects, trial %+v, calling %d, listed %v, failing %v", p.s.instance, p.up, len(p.s.tasks), len(p.s.suspects), p.s.trial, p.s.calling, p.s.listed, p.s.failing)
-	}
-	w.t.FailNow()
 }
