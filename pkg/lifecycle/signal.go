@@ -8,13 +8,17 @@ import (
 	"syscall"
 )
 
-// SignalContext returns a context that ends at the first SIGINT or SIGTERM; context.Cause names the signal. At the
-// second one it calls again, which main uses to exit at once: a stop that hangs must not need a SIGKILL. release
-// gives the signals back their usual effect and ends the context.
+// SignalContext returns a context that ends at the first SIGINT, SIGTERM or SIGHUP (the terminal is gone; nothing here is
+// read again on it); context.Cause names the signal. At the second SIGINT or SIGTERM it calls again, which main uses to
+// exit at once: a stop that hangs must not need a SIGKILL. release gives the signals back their usual effect and ends
+// the context.
 func SignalContext(parent context.Context, again func(os.Signal)) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -24,10 +28,16 @@ func SignalContext(parent context.Context, again func(os.Signal)) (ctx context.C
 		case <-quit:
 			return
 		}
-		select {
-		case s := <-signals:
-			again(s)
-		case <-quit:
+		for {
+			select {
+			case s := <-signals:
+				if s != syscall.SIGHUP { // a terminal that goes says so more than once
+					again(s)
+					return
+				}
+			case <-quit:
+				return
+			}
 		}
 	}()
 	return ctx, func() {

@@ -66,3 +66,17 @@ func TestParentEndsTheContext(t *testing.T) {
 	cancel()
 	wait(t, ctx.Done(), "the context to end")
 }
+
+// A terminal that closes stops the process in the same orderly way, and is no reason to hurry.
+func TestHangupIsAStop(t *testing.T) {
+	again := make(chan os.Signal, 1)
+	ctx, release := SignalContext(context.Background(), func(s os.Signal) { again <- s })
+	defer release()
+	send(t, syscall.SIGHUP)
+	wait(t, ctx.Done(), "the context to end")
+	send(t, syscall.SIGHUP)
+	send(t, syscall.SIGTERM)
+	if s := wait(t, again, "the second signal"); s != syscall.SIGTERM {
+		t.Errorf("the second signal is %v", s)
+	}
+}

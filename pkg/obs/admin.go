@@ -17,7 +17,7 @@ import (
 
 // AdminConfig says where a process shows itself.
 type AdminConfig struct {
-	Addr  string `envconfig:"ADMIN_ADDR" default:":8080" desc:"/livez /readyz /metrics /version; off for none"`
+	Addr  string `envconfig:"ADMIN_ADDR" default:"127.0.0.1:8080" desc:"/livez /readyz /metrics /version; off for none"`
 	Debug string `envconfig:"DEBUG_ADDR" default:"off" desc:"profiles and expvar, on a loopback address such as 127.0.0.1:6060"`
 }
 
@@ -70,7 +70,10 @@ func Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
 	server := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
 		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ConnState:         newCrowd(maxAdminConns).changed,
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()

@@ -204,3 +204,40 @@ func TestDebugOnlyOnLoopback(t *testing.T) {
 		}
 	}
 }
+
+// Idle connections, however many, must not take the file descriptors of the service; and who comes last is served.
+func TestIdleConnectionsAreFew(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- Serve(ctx, l, AdminHandler(NewHealth(), prometheus.NewRegistry())) }()
+	defer func() { cancel(); <-served }()
+	const n = 4 * maxAdminConns
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		if conns[i], err = net.Dial("tcp", l.Addr().String()); err != nil {
+			t.Fatal(err)
+		}
+		defer conns[i].Close()
+		if _, err := io.WriteString(conns[i], "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		answer := make([]byte, 15)
+		if _, err := io.ReadFull(conns[i], answer); err != nil || string(answer) != "HTTP/1.1 200 OK" {
+			t.Fatalf("connection %d: %q, %v", i, answer, err)
+		}
+	}
+	closed := 0
+	for _, conn := range conns[:n-maxAdminConns] {
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.Copy(io.Discard, conn); err == nil {
+			closed++
+		}
+	}
+	if closed != n-maxAdminConns {
+		t.Errorf("%d of %d idle connections were closed, want all but %d", closed, n, maxAdminConns)
+	}
+}

@@ -63,6 +63,7 @@ var (
 
 	// What the driver refuses. A limit is hit before there is a session that could say so.
 	ReplyTooManyConns = Reply{421, "4.7.0", "Too many connections, try again later", "limit"}
+	ReplyNoClient     = Reply{451, "4.7.0", "The load balancer does not say who you are", "unknown_client"}
 	ReplyTLSBusy      = Reply{454, "4.7.0", "TLS not available due to load, try again later", "tls_busy"}
 
 	// What is wrong with an address.

@@ -63,6 +63,9 @@ func (c *conn) ask(question func() error) error {
 }
 
 func (c *conn) beginTransaction() error {
+	if c.role == roleCheck {
+		return smtp.ReplyNoClient // no limit has counted it: it would be free to send what it likes
+	}
 	c.tx = &Transaction{Peer: c.sess.Peer(), Envelope: c.sess.Envelope(), wake: c.wake}
 	if err := c.srv.policy.Mail(c.srv.base, c.tx); err != nil {
 		return err

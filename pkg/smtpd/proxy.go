@@ -13,8 +13,8 @@ import (
 // (https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt).
 
 const (
-	proxyV1Max = 107 // section 2.1: the longest line including CRLF
-	proxyV2Max = 536 // section 2.2 recommends room for addresses and some TLVs
+	proxyV1Max = 107  // section 2.1: the longest line including CRLF
+	proxyV2Max = 4096 // section 2.2 asks for 536 at least; a certificate or a cloud's TLVs need more
 	proxyV2Sig = "\r\n\r\n\x00\r\nQUIT\n"
 )
 

@@ -55,7 +55,8 @@ func TestParseProxy(t *testing.T) {
 		"v2 UDP":             {string(v2(1, 0x12, v2Addr4)), "", errProxyBad},
 		"v2 odd family":      {string(v2(1, 0x01, v2Addr4)), "", errProxyBad},
 		"v2 short block":     {string(v2(1, 0x21, v2Addr4)), "", errProxyBad},
-		"v2 too long":        {string(v2(1, 0x11, make([]byte, 521))), "", errProxyBad},
+		"v2 3,000 of TLVs":   {string(v2(1, 0x11, append(v2Addr4[:12:12], make([]byte, 3000)...))), "192.0.2.7:4660", nil},
+		"v2 too long":        {string(v2(1, 0x11, make([]byte, 4081))), "", errProxyBad},
 		"v2 half":            {string(v2(1, 0x11, v2Addr4)[:20]), "", errProxyShort},
 		"v2 version 1":       {strings.Replace(string(v2(1, 0x11, v2Addr4)), "\x21\x11", "\x11\x11", 1), "", errProxyBad},
 		"v2 command 2":       {string(v2(2, 0x11, v2Addr4)), "", errProxyBad},
@@ -199,6 +200,20 @@ func TestProxySpoofing(t *testing.T) {
 			t.Errorf("client is %v", ip)
 		}
 	})
+}
+
+// A connection without a client is in no limit: it may look, not send.
+func TestHealthChecksSendNoMail(t *testing.T) {
+	for name, header := range map[string]string{"v1": "PROXY UNKNOWN\r\n", "v2": string(v2(0, 0, nil))} {
+		t.Run(name, func(t *testing.T) {
+			srv := start(t, behindProxy(Config{}), new(memorySink))
+			c := dial(t, srv.addr)
+			c.send(header)
+			c.hello()
+			c.cmd("MAIL FROM:<a@sender.example>", "451 4.7.0")
+			c.cmd("QUIT", "221")
+		})
+	}
 }
 
 func TestHealthChecksAreSilent(t *testing.T) {

@@ -22,6 +22,16 @@ type config struct {
 	Write    database.WriteConfig
 }
 
+// Validate asks the ingress with the certificate that it will have: without one in the environment, that is made here.
+// No other part has a rule of its own.
+func (c *config) Validate() error {
+	in := c.Ingress
+	if in.TLSCert == "" && in.TLSKey == "" {
+		in.TLSCert, in.TLSKey = "self-signed", "self-signed"
+	}
+	return in.Validate()
+}
+
 // defaults are what unset variables mean here, where there is one machine and no load balancer.
 func defaults() map[string]string {
 	return map[string]string{
@@ -40,5 +50,5 @@ func logRoom(dir string) int64 {
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return most
 	}
-	return min(most, int64(fs.Bavail)*fs.Bsize/4)
+	return min(most, int64(fs.Bavail)*int64(fs.Bsize)/4)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -84,8 +85,14 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	return s, nil
 }
 
-// Addr is where plain SMTP is served, for logs and for tests that listen on port 0.
-func (s *Service) Addr() net.Addr { return s.plain[0].Addr() }
+// Addr is where SMTP is served, in plaintext if anywhere, for logs and for tests that listen on port 0. There may be TLS
+// only: systemd decides which sockets it opens.
+func (s *Service) Addr() net.Addr {
+	for _, l := range append(slices.Clone(s.plain), s.tls...) {
+		return l.Addr()
+	}
+	return nil
+}
 
 // Run serves until ctx ends. Then it drains: readyz red, wait for the load balancer to notice, close the listeners, 421
 // to idle sessions, let the transactions in flight finish. What they need stops last.

@@ -15,13 +15,7 @@ func (s *Service) listen() error {
 		return fmt.Errorf("taking over systemd's sockets: %w", err)
 	}
 	if len(activated) > 0 {
-		for name, listeners := range activated {
-			if name == "smtps" {
-				s.tls = append(s.tls, listeners...)
-			} else {
-				s.plain = append(s.plain, listeners...)
-			}
-		}
+		s.adopt(activated)
 		return nil
 	}
 	plain, err := net.Listen("tcp", string(s.cfg.Addr))
@@ -39,4 +33,15 @@ func (s *Service) listen() error {
 	}
 	s.tls = append(s.tls, implicit)
 	return nil
+}
+
+// adopt sorts the sockets of systemd by what they are for.
+func (s *Service) adopt(activated map[string][]net.Listener) {
+	for name, listeners := range activated {
+		if name == "smtps" {
+			s.tls = append(s.tls, listeners...)
+		} else {
+			s.plain = append(s.plain, listeners...)
+		}
+	}
 }

@@ -195,7 +195,7 @@ func (p *Pool) hasRoomAgain() bool {
 	if err := unix.Statfs(p.dir, &st); err != nil {
 		return false
 	}
-	if int64(st.Bavail)*st.Bsize < int64(p.perMail) {
+	if int64(st.Bavail)*int64(st.Bsize) < int64(p.perMail) {
 		return false
 	}
 	p.short.Store(false)

@@ -21,7 +21,7 @@ func (p program) help(w io.Writer) error {
 	type line struct{ words, meaning string }
 	var lines []line
 	if p.spec.Run != nil {
-		lines = append(lines, line{"[run]", "run until SIGINT or SIGTERM"}, line{"healthcheck", "exit 0 when the running service is ready"})
+		lines = append(lines, line{"[run]", "run until SIGINT, SIGTERM or SIGHUP"}, line{"healthcheck", "exit 0 when the running service is ready"})
 	}
 	for _, c := range p.spec.Commands {
 		lines = append(lines, line{c.Name, c.Summary})
