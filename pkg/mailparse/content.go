@@ -3,6 +3,9 @@ package mailparse
 import (
 	"bytes"
 	"strings"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/charset"
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
 )
 
 // maxFieldText bounds a decoded field or file name, in bytes.
@@ -11,17 +14,16 @@ const maxFieldText = 64 << 10
 // Decoded returns the body with its transfer encoding (base64, quoted-printable) undone, at most limit
 // bytes of it. Cut is set when there was more. Unencoded bodies alias the raw mail.
 func (p *Part) Decoded(limit int) ([]byte, Flags) {
-	limit = max(limit, 0)
-	body := p.bytes(p.Body)
-	switch {
-	case p.encoding == inBase64 && !isMultipart(p.Type):
-		return decodeBase64(body, limit)
-	case p.encoding == inQuotedPrintable && !isMultipart(p.Type):
-		return decodeQuotedPrintable(body, limit)
-	case len(body) > limit:
-		return body[:limit], Cut
+	data, clean, cut := transfer.Decode(p.encoding, p.bytes(p.Body), limit)
+	return data, unless(clean, BadEncoding) | unless(!cut, Cut)
+}
+
+// unless is the flag of something that is not as it should be.
+func unless(ok bool, flag Flags) Flags {
+	if ok {
+		return 0
 	}
-	return body, 0
+	return flag
 }
 
 // Text returns the body of a text part as UTF-8, at most limit bytes of it.
@@ -36,13 +38,13 @@ func (p *Part) Text(limit int) (string, Flags) {
 		data = withoutCutRune(data)
 	}
 	var text string
-	var more Flags
+	var ok bool
 	if label == "" {
-		text, more = guessText(data, "")
+		text, ok = charset.Guess(data, "")
 	} else {
-		text, more = toUTF8(data, label)
+		text, ok = charset.ToUTF8(data, label)
 	}
-	return cutText(text, limit, flags|more)
+	return cutText(text, limit, flags|unless(ok, BadCharset))
 }
 
 // withoutCutRune takes off the beginning of a UTF-8 character that a cut left at the end.

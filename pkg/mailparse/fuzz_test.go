@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/charset"
 )
 
 // FuzzIndex: any bytes give a tree whose spans lie inside each other, in linear work, and whose texts are
@@ -68,7 +70,7 @@ func FuzzDecodeWord(f *testing.F) {
 		}
 		name, _ := param(value, "name").text(hint, limit)
 		checkText(t, name, 4*len(value))
-		converted, _ := toUTF8(value, hint)
+		converted, _ := charset.ToUTF8(value, hint)
 		checkText(t, converted, 4*len(value))
 		parseDate(value)
 	})

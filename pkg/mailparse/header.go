@@ -1,6 +1,10 @@
 package mailparse
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
+)
 
 // readHeader finds where the header of part i ends and reads the fields that say how to read its body. When a
 // boundary line cuts the header short, that delimiter is returned.
@@ -59,8 +63,8 @@ func (ix *indexer) readFields(p *Part) {
 			setOnce(&p.disposition, fields.value)
 		case equalFold(name, "content-id"):
 			setOnce(&p.contentID, fields.value)
-		case equalFold(name, "content-transfer-encoding") && p.encoding == identity:
-			p.encoding = parseEncoding(raw[fields.value.Start:fields.value.End])
+		case equalFold(name, "content-transfer-encoding") && p.encoding == transfer.Identity:
+			p.encoding = transfer.Named(bytes.Trim(firstWord(raw[fields.value.Start:fields.value.End]), "'"))
 		}
 	}
 	ix.msg.Flags |= fields.flags
@@ -68,6 +72,9 @@ func (ix *indexer) readFields(p *Part) {
 		mediaType, ok := mediaType(raw[p.contentType.Start:p.contentType.End])
 		if ok {
 			p.Type = mediaType
+			if isMultipart(mediaType) {
+				p.encoding = transfer.Identity // RFC 2045 section 6.4: an encoded one could not be cut into parts
+			}
 		} else {
 			ix.msg.Flags |= BadHeader // RFC 2045 section 5.2: then the default applies
 		}

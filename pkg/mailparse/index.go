@@ -1,6 +1,10 @@
 package mailparse
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
+)
 
 // Limits of the index. What lies beyond them stays in the mail, is not looked into, and sets a flag.
 const (
@@ -43,7 +47,7 @@ type Part struct {
 
 	// Values of the fields that say how to read the body; empty spans when absent.
 	contentType, disposition, contentID Span
-	encoding                            transferEncoding
+	encoding                            transfer.Encoding
 }
 
 // Index finds the parts of a mail in one pass.
@@ -167,7 +171,7 @@ func (ix *indexer) boundaryOf(i int) []byte {
 func (ix *indexer) holdsMessage(i int) bool {
 	p := &ix.msg.Parts[i]
 	switch {
-	case p.Type != "message/rfc822" && p.Type != "message/global", p.encoding != identity:
+	case p.Type != "message/rfc822" && p.Type != "message/global", p.encoding != transfer.Identity:
 		return false
 	case p.Depth >= MaxDepth:
 		ix.msg.Flags |= Deep

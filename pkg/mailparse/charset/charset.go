@@ -1,4 +1,8 @@
-package mailparse
+// Package charset turns text in any charset that mail is written in into UTF-8.
+//
+// Like all of mailparse it never fails: what does not fit the declared charset is guessed or replaced by
+// U+FFFD, and ok says that this was so.
+package charset
 
 import (
 	"bytes"
@@ -26,9 +30,9 @@ type charset struct {
 	known bool
 }
 
-// findCharset knows the labels browsers know (they are what senders mean, e.g. iso-8859-1 is really
+// find knows the labels browsers know (they are what senders mean, e.g. iso-8859-1 is really
 // windows-1252), then those of the IANA registry, and some that are in neither.
-func findCharset(label string) charset {
+func find(label string) charset {
 	label = strings.ToLower(strings.Trim(label, " \t\"'<>;"))
 	switch label {
 	case "", "utf-8", "utf8", "us-ascii", "ascii", "ansi_x3.4-1968", "7bit", "8bit", "binary":
@@ -77,71 +81,62 @@ func findRegistered(label string) charset {
 	return charset{ascii: true}
 }
 
-// toUTF8 converts text in a declared charset. The declaration is believed as far as it works out.
-func toUTF8(src []byte, label string) (string, Flags) {
-	c := findCharset(label)
-	var flags Flags
-	if !c.known {
-		flags = BadCharset
-	}
+// ToUTF8 converts text in a declared charset. The declaration is believed as far as it works out; ok is
+// false when it is unknown or the bytes do not fit it. The result is at most four times as long as src and
+// always valid UTF-8.
+func ToUTF8(src []byte, label string) (text string, ok bool) {
+	c := find(label)
 	switch {
-	case c.ascii && isASCII(src):
-		return string(src), flags
+	case c.ascii && IsASCII(src):
+		return string(src), c.known
 	case c.custom != nil:
-		text, ok := c.custom(src)
-		if !ok {
-			flags |= BadCharset
-		}
-		return string(text), flags
+		out, ok := c.custom(src)
+		return string(out), ok
 	case c.decode == nil:
-		text, more := guessText(src, "")
-		if strings.EqualFold(label, "us-ascii") {
-			more |= BadCharset // 8-bit bytes were announced as ASCII
-		}
-		return text, flags | more
+		text, ok := Guess(src, "")
+		// 8-bit bytes must not be announced as ASCII.
+		return text, ok && c.known && !strings.EqualFold(label, "us-ascii")
 	}
 	out, err := c.decode.NewDecoder().Bytes(src)
 	if err != nil {
-		return strings.ToValidUTF8(string(src), "\uFFFD"), BadCharset
+		return strings.ToValidUTF8(string(src), "\uFFFD"), false
 	}
-	if bytes.Contains(out, []byte("\uFFFD")) {
-		flags |= BadCharset
-	}
-	return string(out), flags
+	return string(out), !bytes.Contains(out, []byte("\uFFFD"))
 }
 
-// guessText converts text that declares no charset of its own: UTF-8 if it is, then the charset the mail
-// declares elsewhere, then windows-1252, in which every text makes some sense.
-func guessText(src []byte, hint string) (string, Flags) {
+// Guess converts text that declares no charset of its own: UTF-8 if it is, then the charset the mail
+// declares elsewhere, then windows-1252, in which every text makes some sense; ok is false for that, and for
+// damage. Its result is bounded as that of ToUTF8.
+func Guess(src []byte, hint string) (text string, ok bool) {
 	if isJIS(src) {
-		return toUTF8(src, "iso-2022-jp")
+		return ToUTF8(src, "iso-2022-jp")
 	}
 	if utf8.Valid(src) {
-		return string(src), 0
+		return string(src), true
 	}
-	if c := findCharset(hint); c.decode != nil {
-		text, flags := toUTF8(src, hint)
-		return text, flags
+	if c := find(hint); c.decode != nil {
+		return ToUTF8(src, hint)
 	}
 	if hasMultibyte(src) {
 		// UTF-8 with damage: keep the rest readable.
-		return strings.ToValidUTF8(string(src), "\uFFFD"), BadCharset
+		return strings.ToValidUTF8(string(src), "\uFFFD"), false
 	}
 	out := make([]byte, 0, len(src)+len(src)/2)
 	for _, b := range src {
 		out = utf8.AppendRune(out, charmap.Windows1252.DecodeByte(b))
 	}
-	return string(out), BadCharset
+	return string(out), false
 }
 
 // isJIS recognises ISO-2022-JP sent raw in headers and bodies without a charset: ESC $ or ESC ( begin
 // its escape sequences (RFC 1468).
 func isJIS(src []byte) bool {
 	i := bytes.IndexByte(src, 0x1b)
-	return i >= 0 && i+2 < len(src) && (src[i+1] == '$' || src[i+1] == '(') && isASCII(src)
+	return i >= 0 && i+2 < len(src) && (src[i+1] == '$' || src[i+1] == '(') && IsASCII(src)
 }
 
-func isASCII(src []byte) bool {
+// IsASCII says whether no byte has its high bit set.
+func IsASCII(src []byte) bool {
 	for _, c := range src {
 		if c >= utf8.RuneSelf {
 			return false
