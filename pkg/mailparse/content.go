@@ -32,7 +32,7 @@ func (p *Part) Text(limit int) (string, Flags) {
 	data, flags := p.Decoded(limit)
 	label := p.Charset()
 	if label == "" && p.Type == "text/html" {
-		label = metaCharset(data)
+		label = charset.InHTML(data)
 	}
 	if flags.Has(Cut) {
 		data = withoutCutRune(data)
@@ -60,20 +60,6 @@ func withoutCutRune(data []byte) []byte {
 		}
 	}
 	return data
-}
-
-// metaCharset finds the charset an HTML page declares for itself within its first bytes.
-func metaCharset(page []byte) string {
-	page = bytes.ToLower(page[:min(len(page), 1024)])
-	_, rest, found := bytes.Cut(page, []byte("charset="))
-	if !found {
-		return ""
-	}
-	rest = bytes.TrimLeft(rest, `"' `)
-	if end := bytes.IndexAny(rest, "\"' />;\t\r\n"); end >= 0 {
-		return string(rest[:end])
-	}
-	return ""
 }
 
 // Field returns the decoded text of the first field of that name, or "".

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/text/encoding/simplifiedchinese"
 	"golang.org/x/text/encoding/traditionalchinese"
 	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/encoding/unicode/utf32"
 )
 
 // charset is a way to turn bytes into UTF-8.
@@ -27,7 +28,16 @@ type charset struct {
 	custom func([]byte) (text []byte, ok bool)
 	// ascii: bytes below 128 are ASCII whatever stands around them.
 	ascii bool
+	// wide: no character is one byte, so that a header field cannot be in it.
+	wide  bool
 	known bool
+	utf8  bool
+}
+
+// inHeaders says whether raw 8-bit text of a header field can be in the charset: its characters may be single bytes,
+// it has any above 127.
+func (c charset) inHeaders() bool {
+	return c.known && !c.wide && (c.decode != nil || c.custom != nil && c.ascii || c.utf8)
 }
 
 // find knows the labels browsers know (they are what senders mean, e.g. iso-8859-1 is really
@@ -35,7 +45,9 @@ type charset struct {
 func find(label string) charset {
 	label = strings.ToLower(strings.Trim(label, " \t\"'<>;"))
 	switch label {
-	case "", "utf-8", "utf8", "us-ascii", "ascii", "ansi_x3.4-1968", "7bit", "8bit", "binary":
+	case "utf-8", "utf8":
+		return charset{ascii: true, known: true, utf8: true}
+	case "", "us-ascii", "ascii", "ansi_x3.4-1968", "7bit", "8bit", "binary":
 		return charset{ascii: true, known: true}
 	case "default", "unknown-8bit", "unknown", "x-unknown", "x-user-defined", "default_charset", "charset":
 		return charset{ascii: true}
@@ -48,14 +60,24 @@ func find(label string) charset {
 	case "hz-gb-2312", "hz":
 		return charset{decode: simplifiedchinese.HZGB2312, known: true}
 	case "utf-16": // RFC 2781 section 4.3: big-endian unless the text says otherwise
-		return charset{decode: unicode.UTF16(unicode.BigEndian, unicode.UseBOM), known: true}
+		return charset{decode: unicode.UTF16(unicode.BigEndian, unicode.UseBOM), wide: true, known: true}
+	case "iso-10646-ucs-2", "csunicode", "ucs-2", "ucs2": // network byte order, as the IANA registry says; browsers differ
+		return charset{decode: unicode.UTF16(unicode.BigEndian, unicode.UseBOM), wide: true, known: true}
+	case "utf-32", "utf32", "iso-10646-ucs-4", "csucs4", "ucs-4":
+		return charset{decode: utf32.UTF32(utf32.BigEndian, utf32.UseBOM), wide: true, known: true}
+	case "utf-32be", "utf32be":
+		return charset{decode: utf32.UTF32(utf32.BigEndian, utf32.IgnoreBOM), wide: true, known: true}
+	case "utf-32le", "utf32le":
+		return charset{decode: utf32.UTF32(utf32.LittleEndian, utf32.IgnoreBOM), wide: true, known: true}
+	case "johab", "cp1361", "ms1361", "windows-1361", "x-johab":
+		return charset{custom: decodeJohab, ascii: true, known: true}
 	case "cp932":
 		return charset{decode: japanese.ShiftJIS, known: true}
 	case "cp936", "gb18030-2000", "gbk2312", "gb_2312-80", "eucgb2312_cn": // the last is Python's name
 		return charset{decode: simplifiedchinese.GB18030, ascii: true, known: true}
 	case "cp949", "uhc", "ksc5601", "ks_c_5601":
 		return charset{decode: korean.EUCKR, ascii: true, known: true}
-	case "cp950", "big-5", "big5_tw":
+	case "cp950", "big-5", "big5_tw", "chinesebig5", "chinese-big5":
 		return charset{decode: traditionalchinese.Big5, ascii: true, known: true}
 	case "koi8-ru":
 		return charset{decode: charmap.KOI8U, ascii: true, known: true}
@@ -72,10 +94,11 @@ func findRegistered(label string) charset {
 		}
 		if err == nil && e != nil && e != encoding.Replacement {
 			if e == unicode.UTF8 {
-				return charset{ascii: true, known: true}
+				return charset{ascii: true, known: true, utf8: true}
 			}
 			_, oneByte := e.(*charmap.Charmap)
-			return charset{decode: e, ascii: oneByte && e != charmap.CodePage037 && e != charmap.CodePage1047 && e != charmap.CodePage1140, known: true}
+			return charset{decode: e, ascii: oneByte && e != charmap.CodePage037 && e != charmap.CodePage1047 && e != charmap.CodePage1140, known: true,
+				wide: strings.HasPrefix(try, "utf-16")}
 		}
 	}
 	return charset{ascii: true}
@@ -114,7 +137,7 @@ func Guess(src []byte, hint string) (text string, ok bool) {
 	if utf8.Valid(src) {
 		return string(src), true
 	}
-	if c := find(hint); c.decode != nil {
+	if c := find(hint); c.inHeaders() && !c.utf8 {
 		return ToUTF8(src, hint)
 	}
 	if hasMultibyte(src) {

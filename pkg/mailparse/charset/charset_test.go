@@ -42,11 +42,44 @@ func TestCharsets(t *testing.T) {
 		{"default", "abc", "abc", false},
 		{"nonsense", "\x80", "€", false},
 		{"shift_jis", "\x83", "\uFFFD", false},
+		{"CHINESEBIG5", "\xa7A\xa6n", "你好", true},
+		{"johab", "\xd0\x65\x8b\x69 A\xd9\x37\xe0\x31\xf9\xfe\x88\x41\x84\x61", "한글 A¨伽詰ㄱㅏ", true},
+		{"ms1361", "\xd0\x65\x84\x41", "한\u3000", true},
+		{"johab", "\xd0", "\uFFFD", false},
+		{"johab", "\xff\xd0\x65", "\uFFFD한", false},
+		{"utf-32", "\x00\x00\x01\x5e\x00\x01\xf6\x00", "Ş😀", true},
+		{"utf-32", "\xff\xfe\x00\x00\x5e\x01\x00\x00", "Ş", true},
+		{"utf-32le", "\x5e\x01\x00\x00", "Ş", true},
+		{"utf-32be", "\x00\x00\x01\x5e", "Ş", true},
+		{"iso-10646-ucs-4", "\x00\x00\x01\x5e", "Ş", true},
+		{"iso-10646-ucs-2", "\x01\x5e\x00A", "ŞA", true},
+		{"iso-10646-ucs-2", "\xff\xfe\x5e\x01", "Ş", true},
+		{"csUnicode", "\x01\x5e", "Ş", true},
 		{"iso-2022-cn", "abc", "abc", false},
 	} {
 		got, ok := ToUTF8([]byte(tt.in), tt.label)
 		if got != tt.want || ok != tt.ok {
 			t.Errorf("%s %q = %q, %v, want %q, %v", tt.label, tt.in, got, ok, tt.want, tt.ok)
+		}
+	}
+}
+
+// TestInHTML: only a meta element declares a charset, however it is written.
+func TestInHTML(t *testing.T) {
+	for page, want := range map[string]string{
+		`<meta charset="big5">`:       "big5",
+		`<META CHARSET=BIG5>`:         "big5",
+		`<meta charset = 'koi8-r' />`: "koi8-r",
+		`<meta http-equiv="Content-Type" content="text/html; charset=big5">`: "big5",
+		`<title>charset=wrong</title><meta name=x><meta charset=right>`:      "right",
+		`charset=big5`:            "",
+		`<meta name="charset" x>`: "",
+		`<meta charset=`:          "",
+		`<meta charset="ü">`:      "",
+		``:                        "",
+	} {
+		if got := InHTML([]byte(page)); got != want {
+			t.Errorf("%s declares %q, want %q", page, got, want)
 		}
 	}
 }
