@@ -26,24 +26,26 @@ func unless(ok bool, flag Flags) Flags {
 	return flag
 }
 
-// Text returns the body of a text part as UTF-8, at most limit bytes of it.
+// lead is Decoded with the words of package transfer.
+func (p *Part) lead(limit int) (data []byte, clean, cut bool) {
+	return transfer.Decode(p.encoding, p.bytes(p.Body), limit)
+}
+
+// Text returns the body of a text part as UTF-8, at most limit bytes of it. Its charset is the declared one; when that
+// says nothing, the one that a page declares in itself, and then what the mail declares elsewhere.
 func (p *Part) Text(limit int) (string, Flags) {
 	limit = max(limit, 0)
 	data, flags := p.Decoded(limit)
 	label := p.Charset()
-	if label == "" && p.Type == "text/html" {
-		label = charset.InHTML(data)
+	if p.Type == "text/html" && !charset.Says(label) {
+		if inside := charset.InHTML(data); charset.Says(inside) || label == "" {
+			label = inside
+		}
 	}
 	if flags.Has(Cut) {
 		data = withoutCutRune(data)
 	}
-	var text string
-	var ok bool
-	if label == "" {
-		text, ok = charset.Guess(data, "")
-	} else {
-		text, ok = charset.ToUTF8(data, label)
-	}
+	text, ok := charset.Decode(data, label, p.msg.hint)
 	return cutText(text, limit, flags|unless(ok, BadCharset))
 }
 
@@ -69,7 +71,7 @@ func (p *Part) Field(name string) string {
 	fields := fieldScanner{raw: raw, pos: p.Header.Start, end: p.Header.End}
 	for fields.next() {
 		if equalFold(raw[fields.name.Start:fields.name.End], name) {
-			text, _ := decodeText(p.bytes(fields.value), p.msg.hint(), maxFieldText)
+			text, _ := decodeText(p.bytes(fields.value), p.msg.hint, maxFieldText)
 			return text
 		}
 	}
@@ -112,29 +114,9 @@ func (p *Part) Charset() string {
 	return strings.ToLower(string(label))
 }
 
-// IsAttachment says whether a mailbox should show the part as an attachment: it says so itself, or it is
-// none of text, structure, a picture inside a page, and a signature.
-func (p *Part) IsAttachment() bool {
-	parent := ""
-	if p.Parent >= 0 {
-		parent = p.msg.Parts[p.Parent].Type
-	}
-	switch {
-	case isMultipart(p.Type):
-		return false
-	case equalFold(firstWord(p.bytes(p.disposition)), "attachment"):
-		return true
-	case strings.HasSuffix(p.Type, "-signature"), p.Type == "application/pgp-encrypted":
-		return false
-	case parent == "multipart/report": // a bounce's status and the mail it is about (RFC 6522)
-		return false
-	case isText(p.Type):
-		return param(p.bytes(p.disposition), "filename").found || param(p.bytes(p.contentType), "name").found
-	case parent == "multipart/related" && p.contentID.Len() > 0:
-		return false
-	}
-	return true
-}
+// IsAttachment says whether a reader should offer the part as a file. A part of an attached message may be one: of that
+// message, not of the mail.
+func (p *Part) IsAttachment() bool { return p.Role == RoleAttachment }
 
 // Bodies returns the plain and the HTML text a reader shows, together at most limit bytes. A mail may
 // have several of each: they are joined in their order. Attached messages keep theirs.
@@ -142,7 +124,7 @@ func (m *Message) Bodies(limit int) (plain, html string, flags Flags) {
 	var plains, htmls []string
 	for i := range m.Parts {
 		p := &m.Parts[i]
-		if !isText(p.Type) || p.IsAttachment() || m.insideMessage(p) {
+		if p.Role != RoleText || p.Within >= 0 {
 			continue
 		}
 		text, more := p.Text(limit)
@@ -150,32 +132,11 @@ func (m *Message) Bodies(limit int) (plain, html string, flags Flags) {
 		limit -= len(text)
 		if p.Type == "text/html" {
 			htmls = append(htmls, text)
-		} else if p.Type == "text/plain" {
+		} else {
 			plains = append(plains, text)
 		}
 	}
 	return strings.Join(plains, ""), strings.Join(htmls, ""), flags
-}
-
-func (m *Message) insideMessage(p *Part) bool {
-	for i := p.Parent; i >= 0; i = m.Parts[i].Parent {
-		if !isMultipart(m.Parts[i].Type) {
-			return true
-		}
-	}
-	return false
-}
-
-// hint is the charset to try for undeclared 8-bit text: that of the first text body.
-func (m *Message) hint() string {
-	for i := range m.Parts {
-		if p := &m.Parts[i]; isText(p.Type) {
-			if label := p.Charset(); label != "" {
-				return label
-			}
-		}
-	}
-	return ""
 }
 
 func (p *Part) bytes(s Span) []byte { return p.msg.Raw[s.Start:s.End] }

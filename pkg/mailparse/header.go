@@ -68,6 +68,7 @@ func (ix *indexer) readFields(p *Part) {
 		}
 	}
 	ix.msg.Flags |= fields.flags
+	p.disposed = dispositionOf(raw[p.disposition.Start:p.disposition.End])
 	if p.contentType.Len() > 0 {
 		mediaType, ok := mediaType(raw[p.contentType.Start:p.contentType.End])
 		if ok {
@@ -79,6 +80,7 @@ func (ix *indexer) readFields(p *Part) {
 			ix.msg.Flags |= BadHeader // RFC 2045 section 5.2: then the default applies
 		}
 	}
+	p.named = isText(p.Type) && (param(p.bytes(p.disposition), "filename").found || param(p.bytes(p.contentType), "name").found)
 }
 
 func setOnce(s *Span, value Span) {

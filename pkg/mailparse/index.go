@@ -29,6 +29,10 @@ type Message struct {
 	// Parts holds the whole tree in the order of the bytes; Parts[0] is the mail itself.
 	Parts []Part
 	Flags Flags
+
+	charset string // declared by the first text
+	hint    string // to try for raw 8-bit text
+	page    bool   // has an HTML body
 }
 
 // Part is one entity: a body with its header, a multipart, or an attached message.
@@ -44,10 +48,17 @@ type Part struct {
 	Header, Body Span
 	// Type is the lower-case media type; the default when none is given.
 	Type string
+	// Role is what a reader should do with the part.
+	Role Role
+	// Within is the index of the attached message it is a part of, the innermost; -1 for a part of the mail itself.
+	Within int
 
 	// Values of the fields that say how to read the body; empty spans when absent.
 	contentType, disposition, contentID Span
 	encoding                            transfer.Encoding
+	disposed                            disposition
+	named                               bool // has a file name; looked up for text only
+	page                                bool // is an attached message with an HTML body
 }
 
 // Index finds the parts of a mail in one pass.
@@ -108,6 +119,8 @@ func (ix *indexer) run() {
 		ix.forgetBoundaries() // they may stand in the part that was not given
 	}
 	ix.closeTo(0, len(ix.msg.Raw))
+	ix.msg.setRoles()
+	ix.msg.setCharset()
 }
 
 // entity adds the part that begins at pos, and the messages directly inside it, and returns the
@@ -134,11 +147,15 @@ func (ix *indexer) add(parent, pos int) int {
 	if m.Parts == nil {
 		m.Parts = make([]Part, 0, 4)
 	}
-	p := Part{msg: m, Parent: parent, Header: Span{pos, pos}, Body: Span{pos, pos}, Type: "text/plain"}
+	p := Part{msg: m, Parent: parent, Within: -1, Header: Span{pos, pos}, Body: Span{pos, pos}, Type: "text/plain"}
 	if parent >= 0 {
-		p.Depth = m.Parts[parent].Depth + 1
-		if m.Parts[parent].Type == "multipart/digest" { // RFC 2046 section 5.1.5
+		outer := &m.Parts[parent]
+		p.Depth, p.Within = outer.Depth+1, outer.Within
+		switch {
+		case outer.Type == "multipart/digest": // RFC 2046 section 5.1.5
 			p.Type = "message/rfc822"
+		case !isMultipart(outer.Type):
+			p.Within = parent
 		}
 	}
 	m.Parts = append(m.Parts, p)

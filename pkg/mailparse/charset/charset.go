@@ -86,28 +86,43 @@ func find(label string) charset {
 }
 
 func findRegistered(label string) charset {
-	repaired := strings.NewReplacer("win-", "windows-", "windows1", "windows-1", "iso8859", "iso-8859").Replace(label)
-	for _, try := range []string{label, repaired} {
-		e, err := htmlindex.Get(try)
-		if err != nil || e == encoding.Replacement {
-			e, err = ianaindex.MIME.Encoding(try)
-		}
-		if err == nil && e != nil && e != encoding.Replacement {
-			if e == unicode.UTF8 {
-				return charset{ascii: true, known: true, utf8: true}
-			}
-			_, oneByte := e.(*charmap.Charmap)
-			return charset{decode: e, ascii: oneByte && e != charmap.CodePage037 && e != charmap.CodePage1047 && e != charmap.CodePage1140, known: true,
-				wide: strings.HasPrefix(try, "utf-16")}
-		}
+	e := registered(label)
+	if e == nil {
+		label = strings.NewReplacer("win-", "windows-", "windows1", "windows-1", "iso8859", "iso-8859").Replace(label)
+		e = registered(label)
 	}
-	return charset{ascii: true}
+	switch e {
+	case nil:
+		return charset{ascii: true}
+	case unicode.UTF8:
+		return charset{ascii: true, known: true, utf8: true}
+	}
+	_, oneByte := e.(*charmap.Charmap)
+	ebcdic := e == charmap.CodePage037 || e == charmap.CodePage1047 || e == charmap.CodePage1140
+	return charset{decode: e, ascii: oneByte && !ebcdic, wide: strings.HasPrefix(label, "utf-16"), known: true}
 }
 
-// ToUTF8 converts text in a declared charset. The declaration is believed as far as it works out; ok is
-// false when it is unknown or the bytes do not fit it. The result is at most four times as long as src and
-// always valid UTF-8.
-func ToUTF8(src []byte, label string) (text string, ok bool) {
+func registered(label string) encoding.Encoding {
+	e, err := htmlindex.Get(label)
+	if err != nil || e == encoding.Replacement {
+		e, err = ianaindex.MIME.Encoding(label)
+	}
+	if err != nil || e == encoding.Replacement {
+		return nil
+	}
+	return e
+}
+
+// ToUTF8 is Decode without a hint.
+func ToUTF8(src []byte, label string) (text string, ok bool) { return Decode(src, label, "") }
+
+// Decode converts text in a declared charset. The declaration is believed as far as it works out; ok is false when it
+// is unknown or the bytes do not fit it. Bytes above 127 of which it says nothing are guessed with the help of the
+// hint, a charset declared elsewhere. The result is at most four times as long as src and always valid UTF-8.
+func Decode(src []byte, label, hint string) (text string, ok bool) {
+	if label == "" {
+		return Guess(src, hint)
+	}
 	c := find(label)
 	switch {
 	case c.ascii && IsASCII(src):
@@ -115,8 +130,10 @@ func ToUTF8(src []byte, label string) (text string, ok bool) {
 	case c.custom != nil:
 		out, ok := c.custom(src)
 		return string(out), ok
+	case c.utf8:
+		return Guess(src, "")
 	case c.decode == nil:
-		text, ok := Guess(src, "")
+		text, ok := Guess(src, hint)
 		// 8-bit bytes must not be announced as ASCII.
 		return text, ok && c.known && !strings.EqualFold(label, "us-ascii")
 	}
