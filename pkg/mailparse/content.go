@@ -14,7 +14,7 @@ const maxFieldText = 64 << 10
 // Decoded returns the body with its transfer encoding (base64, quoted-printable) undone, at most limit
 // bytes of it. Cut is set when there was more. Unencoded bodies alias the raw mail.
 func (p *Part) Decoded(limit int) ([]byte, Flags) {
-	data, clean, cut := transfer.Decode(p.encoding, p.bytes(p.Body), limit)
+	data, clean, cut := transfer.Decode(p.encoding, p.body(), limit)
 	return data, unless(clean, BadEncoding) | unless(!cut, Cut)
 }
 
@@ -26,27 +26,23 @@ func unless(ok bool, flag Flags) Flags {
 	return flag
 }
 
-// lead is Decoded with the words of package transfer.
-func (p *Part) lead(limit int) (data []byte, clean, cut bool) {
-	return transfer.Decode(p.encoding, p.bytes(p.Body), limit)
-}
-
 // Text returns the body of a text part as UTF-8, at most limit bytes of it. Its charset is the declared one; when that
 // says nothing, the one that a page declares in itself, and then what the mail declares elsewhere.
 func (p *Part) Text(limit int) (string, Flags) {
-	limit = max(limit, 0)
 	data, flags := p.Decoded(limit)
+	return p.text(data, flags, limit)
+}
+
+func (p *Part) text(data []byte, flags Flags, limit int) (string, Flags) {
 	label := p.Charset()
 	if p.Type == "text/html" && !charset.Says(label) {
-		if inside := charset.InHTML(data); charset.Says(inside) || label == "" {
-			label = inside
-		}
+		label = declaredBy(data, label)
 	}
 	if flags.Has(Cut) {
 		data = withoutCutRune(data)
 	}
 	text, ok := charset.Decode(data, label, p.msg.hint)
-	return cutText(text, limit, flags|unless(ok, BadCharset))
+	return cutText(text, max(limit, 0), flags|unless(ok, BadCharset))
 }
 
 // withoutCutRune takes off the beginning of a UTF-8 character that a cut left at the end.
@@ -67,8 +63,8 @@ func withoutCutRune(data []byte) []byte {
 // Field returns the decoded text of the first field of that name, or "".
 func (p *Part) Field(name string) string {
 	name = strings.ToLower(name)
-	raw := p.msg.Raw
-	fields := fieldScanner{raw: raw, pos: p.Header.Start, end: p.Header.End}
+	raw := p.msg.text
+	fields := fieldScanner{raw: raw, pos: p.head.Start, end: p.head.End}
 	for fields.next() {
 		if equalFold(raw[fields.name.Start:fields.name.End], name) {
 			text, _ := decodeText(p.bytes(fields.value), p.msg.hint, maxFieldText)
@@ -81,7 +77,7 @@ func (p *Part) Field(name string) string {
 // Fields calls fn with the name and the raw, still folded value of every field in order, until fn
 // returns false.
 func (p *Part) Fields(fn func(name string, value []byte) bool) {
-	fields := fieldScanner{raw: p.msg.Raw, pos: p.Header.Start, end: p.Header.End}
+	fields := fieldScanner{raw: p.msg.text, pos: p.head.Start, end: p.head.End}
 	for fields.next() {
 		if !fn(string(p.bytes(fields.name)), p.bytes(fields.value)) {
 			return
@@ -89,7 +85,8 @@ func (p *Part) Fields(fn func(name string, value []byte) bool) {
 	}
 }
 
-// Filename returns the decoded file name of an attachment, or "".
+// Filename returns the decoded file name of an attachment, or "". It is the sender's: it may hold path separators and
+// names that mean something to a shell or a browser.
 func (p *Part) Filename() string {
 	name := param(p.bytes(p.disposition), "filename")
 	if !name.found {
@@ -117,29 +114,6 @@ func (p *Part) Charset() string {
 // IsAttachment says whether a reader should offer the part as a file. A part of an attached message may be one: of that
 // message, not of the mail.
 func (p *Part) IsAttachment() bool { return p.Role == RoleAttachment }
-
-// Bodies returns the plain and the HTML text a reader shows, together at most limit bytes. A mail may
-// have several of each: they are joined in their order. Attached messages keep theirs.
-func (m *Message) Bodies(limit int) (plain, html string, flags Flags) {
-	var plains, htmls []string
-	for i := range m.Parts {
-		p := &m.Parts[i]
-		if p.Role != RoleText || p.Within >= 0 {
-			continue
-		}
-		text, more := p.Text(limit)
-		flags |= more
-		limit -= len(text)
-		if p.Type == "text/html" {
-			htmls = append(htmls, text)
-		} else {
-			plains = append(plains, text)
-		}
-	}
-	return strings.Join(plains, ""), strings.Join(htmls, ""), flags
-}
-
-func (p *Part) bytes(s Span) []byte { return p.msg.Raw[s.Start:s.End] }
 
 func firstWord(value []byte) []byte {
 	value = skipSpace(value)

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/sluice-mail/sluice/pkg/mailparse/charset"
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
 )
 
 // Role is what a part is there for: what a reader should do with it.
@@ -92,7 +93,7 @@ func (m *Message) roleOf(p *Part, page bool) Role {
 		return RoleMachine
 	case isText(p.Type):
 		return textRole(p, parent)
-	case p.contentID.Len() > 0 && (parent == "multipart/related" || page && strings.HasPrefix(p.Type, "image/")):
+	case p.hasID && (parent == "multipart/related" || page && strings.HasPrefix(p.Type, "image/")):
 		return RoleInline
 	}
 	return RoleAttachment
@@ -108,27 +109,29 @@ func textRole(p *Part, parent string) Role {
 	return RoleText
 }
 
-// setCharset finds the charset of the first text that declares one, and the one to try for raw 8-bit text elsewhere:
+// noteCharset keeps the charset of the first text that declares one, and the one to try for raw 8-bit text elsewhere:
 // the first declared one that can tell.
-func (m *Message) setCharset() {
-	for i := range m.Parts {
-		p := &m.Parts[i]
-		if !isText(p.Type) {
-			continue
-		}
-		label := p.Charset()
-		if p.Type == "text/html" && !charset.Says(label) {
-			data, _, _ := p.lead(charset.DeclaredIn)
-			if inside := charset.InHTML(data); charset.Says(inside) || label == "" {
-				label = inside
-			}
-		}
-		if m.charset == "" {
-			m.charset = label
-		}
-		if charset.Says(label) {
-			m.hint = label
-			return
-		}
+func (m *Message) noteCharset(p *Part) {
+	if m.hint != "" || !isText(p.Type) {
+		return
 	}
+	label := p.Charset()
+	if p.Type == "text/html" && !charset.Says(label) {
+		data, _, _ := transfer.Decode(p.encoding, p.lead(), charset.DeclaredIn)
+		label = declaredBy(data, label)
+	}
+	if m.charset == "" {
+		m.charset = label
+	}
+	if charset.Says(label) {
+		m.hint = label
+	}
+}
+
+// declaredBy is the charset that a page declares in itself, when that says more than the label in its header.
+func declaredBy(page []byte, label string) string {
+	if inside := charset.InHTML(page); charset.Says(inside) || label == "" {
+		return inside
+	}
+	return label
 }

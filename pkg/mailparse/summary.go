@@ -27,16 +27,12 @@ const MaxSummaryText = 4096
 // Summarise reads the derived columns of a whole mail.
 func Summarise(raw []byte) Summary { return Index(raw).Summary() }
 
-// SummarisePrefix does the same for the first bytes of a larger mail. MaxHeaderBytes of it are enough
-// for everything but HasAttachment, which tells what was seen. The Truncated flag is always set.
-func SummarisePrefix(prefix []byte) Summary { return IndexPrefix(prefix).Summary() }
-
 // Summary reads the derived columns of an indexed mail.
 func (m *Message) Summary() Summary {
 	root := &m.Parts[0]
 	r := summaryReader{Summary: Summary{ContentType: root.Type, Charset: m.charset, Flags: m.Flags}, hint: m.hint}
 	r.HasAttachment = m.hasAttachment()
-	fields := fieldScanner{raw: m.Raw, pos: root.Header.Start, end: root.Header.End}
+	fields := fieldScanner{raw: m.text, pos: root.head.Start, end: root.head.End}
 	for fields.next() {
 		r.take(root.bytes(fields.name), root.bytes(fields.value))
 	}

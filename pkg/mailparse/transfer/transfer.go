@@ -48,17 +48,15 @@ func Decode(e Encoding, src []byte, limit int) (out []byte, clean, cut bool) {
 // decodeBase64 decodes at most limit bytes, skipping what is no base64.
 func decodeBase64(src []byte, limit int) (out []byte, clean, cut bool) {
 	// Lines of 76 characters need 1.37 bytes for each decoded one.
-	if most := 2*limit + 8; len(src) > most {
-		src, cut = src[:most], true
-	}
-	out, clean = make([]byte, base64.StdEncoding.DecodedLen(len(src))), true
-	n, err := base64.StdEncoding.Decode(out, src)
-	if err == nil {
+	first := src[:min(len(src), 2*limit+8)]
+	out, clean = make([]byte, base64.StdEncoding.DecodedLen(len(first))), true
+	n, err := base64.StdEncoding.Decode(out, first)
+	if err == nil && (n > limit || len(first) == len(src)) {
 		out = out[:n]
 	} else {
 		var state Base64State
 		out, clean = state.Append(out[:0], src, limit+1)
-		clean = clean && (cut || len(out) > limit || state.finished())
+		clean = clean && (len(out) > limit || state.finished())
 	}
 	if len(out) > limit {
 		out, cut = out[:limit], true
@@ -132,24 +130,11 @@ func Sextet(c byte) (uint32, bool) {
 func decodeQuotedPrintable(src []byte, limit int) (out []byte, clean, cut bool) {
 	clean = true
 	out = make([]byte, 0, min(len(src), limit))
-	for len(src) > 0 {
-		if len(out) >= limit {
-			return out[:limit], clean, true
-		}
-		line, ending := src, []byte(nil)
-		if n := bytes.IndexByte(src, '\n'); n >= 0 {
-			line, ending = src[:n], src[n:n+1]
-			if n > 0 && src[n-1] == '\r' {
-				line, ending = src[:n-1], src[n-1:n+1]
-			}
-		}
-		src = src[len(line)+len(ending):]
+	for len(src) > 0 && len(out) < limit {
+		var line, ending []byte
+		line, ending, src = quotedLine(src)
 		if room := 3*(limit-len(out)) + 3; len(line) > room {
 			line = line[:room]
-		}
-		line = bytes.TrimRight(line, " \t") // rule 3: added on the way
-		if len(line) > 0 && line[len(line)-1] == '=' {
-			line, ending = line[:len(line)-1], nil // rule 5: soft line break
 		}
 		var ok bool
 		out, ok = appendQuoted(out, line)
@@ -159,7 +144,24 @@ func decodeQuotedPrintable(src []byte, limit int) (out []byte, clean, cut bool) 
 	if len(out) > limit {
 		return out[:limit], clean, true
 	}
-	return out, clean, false
+	return out, clean, len(src) > 0
+}
+
+// quotedLine takes a line off the front of src: what it says, and the line end that belongs to the text.
+func quotedLine(src []byte) (line, ending, rest []byte) {
+	line = src
+	if n := bytes.IndexByte(src, '\n'); n >= 0 {
+		line, ending = src[:n], src[n:n+1]
+		if n > 0 && src[n-1] == '\r' {
+			line, ending = src[:n-1], src[n-1:n+1]
+		}
+	}
+	rest = src[len(line)+len(ending):]
+	line = bytes.TrimRight(line, " \t") // rule 3: added on the way
+	if len(line) > 0 && line[len(line)-1] == '=' {
+		line, ending = line[:len(line)-1], nil // rule 5: soft line break
+	}
+	return line, ending, rest
 }
 
 func appendQuoted(dst, line []byte) (_ []byte, ok bool) {
