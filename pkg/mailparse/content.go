@@ -3,6 +3,9 @@ package mailparse
 import (
 	"bytes"
 	"strings"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/charset"
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
 )
 
 // maxFieldText bounds a decoded field or file name, in bytes.
@@ -11,38 +14,35 @@ const maxFieldText = 64 << 10
 // Decoded returns the body with its transfer encoding (base64, quoted-printable) undone, at most limit
 // bytes of it. Cut is set when there was more. Unencoded bodies alias the raw mail.
 func (p *Part) Decoded(limit int) ([]byte, Flags) {
-	limit = max(limit, 0)
-	body := p.bytes(p.Body)
-	switch {
-	case p.encoding == inBase64 && !isMultipart(p.Type):
-		return decodeBase64(body, limit)
-	case p.encoding == inQuotedPrintable && !isMultipart(p.Type):
-		return decodeQuotedPrintable(body, limit)
-	case len(body) > limit:
-		return body[:limit], Cut
-	}
-	return body, 0
+	data, clean, cut := transfer.Decode(p.encoding, p.body(), limit)
+	return data, unless(clean, BadEncoding) | unless(!cut, Cut)
 }
 
-// Text returns the body of a text part as UTF-8, at most limit bytes of it.
+// unless is the flag of something that is not as it should be.
+func unless(ok bool, flag Flags) Flags {
+	if ok {
+		return 0
+	}
+	return flag
+}
+
+// Text returns the body of a text part as UTF-8, at most limit bytes of it. Its charset is the declared one; when that
+// says nothing, the one that a page declares in itself, and then what the mail declares elsewhere.
 func (p *Part) Text(limit int) (string, Flags) {
-	limit = max(limit, 0)
 	data, flags := p.Decoded(limit)
+	return p.text(data, flags, limit)
+}
+
+func (p *Part) text(data []byte, flags Flags, limit int) (string, Flags) {
 	label := p.Charset()
-	if label == "" && p.Type == "text/html" {
-		label = metaCharset(data)
+	if p.Type == "text/html" && !charset.Says(label) {
+		label = declaredBy(data, label)
 	}
 	if flags.Has(Cut) {
 		data = withoutCutRune(data)
 	}
-	var text string
-	var more Flags
-	if label == "" {
-		text, more = guessText(data, "")
-	} else {
-		text, more = toUTF8(data, label)
-	}
-	return cutText(text, limit, flags|more)
+	text, ok := charset.Decode(data, label, p.msg.hint)
+	return cutText(text, max(limit, 0), flags|unless(ok, BadCharset))
 }
 
 // withoutCutRune takes off the beginning of a UTF-8 character that a cut left at the end.
@@ -60,28 +60,14 @@ func withoutCutRune(data []byte) []byte {
 	return data
 }
 
-// metaCharset finds the charset an HTML page declares for itself within its first bytes.
-func metaCharset(page []byte) string {
-	page = bytes.ToLower(page[:min(len(page), 1024)])
-	_, rest, found := bytes.Cut(page, []byte("charset="))
-	if !found {
-		return ""
-	}
-	rest = bytes.TrimLeft(rest, `"' `)
-	if end := bytes.IndexAny(rest, "\"' />;\t\r\n"); end >= 0 {
-		return string(rest[:end])
-	}
-	return ""
-}
-
 // Field returns the decoded text of the first field of that name, or "".
 func (p *Part) Field(name string) string {
 	name = strings.ToLower(name)
-	raw := p.msg.Raw
-	fields := fieldScanner{raw: raw, pos: p.Header.Start, end: p.Header.End}
+	raw := p.msg.text
+	fields := fieldScanner{raw: raw, pos: p.head.Start, end: p.head.End}
 	for fields.next() {
 		if equalFold(raw[fields.name.Start:fields.name.End], name) {
-			text, _ := decodeText(p.bytes(fields.value), p.msg.hint(), maxFieldText)
+			text, _ := decodeText(p.bytes(fields.value), p.msg.hint, maxFieldText)
 			return text
 		}
 	}
@@ -91,7 +77,7 @@ func (p *Part) Field(name string) string {
 // Fields calls fn with the name and the raw, still folded value of every field in order, until fn
 // returns false.
 func (p *Part) Fields(fn func(name string, value []byte) bool) {
-	fields := fieldScanner{raw: p.msg.Raw, pos: p.Header.Start, end: p.Header.End}
+	fields := fieldScanner{raw: p.msg.text, pos: p.head.Start, end: p.head.End}
 	for fields.next() {
 		if !fn(string(p.bytes(fields.name)), p.bytes(fields.value)) {
 			return
@@ -99,7 +85,8 @@ func (p *Part) Fields(fn func(name string, value []byte) bool) {
 	}
 }
 
-// Filename returns the decoded file name of an attachment, or "".
+// Filename returns the decoded file name of an attachment, or "". It is the sender's: it may hold path separators and
+// names that mean something to a shell or a browser.
 func (p *Part) Filename() string {
 	name := param(p.bytes(p.disposition), "filename")
 	if !name.found {
@@ -124,73 +111,9 @@ func (p *Part) Charset() string {
 	return strings.ToLower(string(label))
 }
 
-// IsAttachment says whether a mailbox should show the part as an attachment: it says so itself, or it is
-// none of text, structure, a picture inside a page, and a signature.
-func (p *Part) IsAttachment() bool {
-	parent := ""
-	if p.Parent >= 0 {
-		parent = p.msg.Parts[p.Parent].Type
-	}
-	switch {
-	case isMultipart(p.Type):
-		return false
-	case equalFold(firstWord(p.bytes(p.disposition)), "attachment"):
-		return true
-	case strings.HasSuffix(p.Type, "-signature"), p.Type == "application/pgp-encrypted":
-		return false
-	case parent == "multipart/report": // a bounce's status and the mail it is about (RFC 6522)
-		return false
-	case isText(p.Type):
-		return param(p.bytes(p.disposition), "filename").found || param(p.bytes(p.contentType), "name").found
-	case parent == "multipart/related" && p.contentID.Len() > 0:
-		return false
-	}
-	return true
-}
-
-// Bodies returns the plain and the HTML text a reader shows, together at most limit bytes. A mail may
-// have several of each: they are joined in their order. Attached messages keep theirs.
-func (m *Message) Bodies(limit int) (plain, html string, flags Flags) {
-	var plains, htmls []string
-	for i := range m.Parts {
-		p := &m.Parts[i]
-		if !isText(p.Type) || p.IsAttachment() || m.insideMessage(p) {
-			continue
-		}
-		text, more := p.Text(limit)
-		flags |= more
-		limit -= len(text)
-		if p.Type == "text/html" {
-			htmls = append(htmls, text)
-		} else if p.Type == "text/plain" {
-			plains = append(plains, text)
-		}
-	}
-	return strings.Join(plains, ""), strings.Join(htmls, ""), flags
-}
-
-func (m *Message) insideMessage(p *Part) bool {
-	for i := p.Parent; i >= 0; i = m.Parts[i].Parent {
-		if !isMultipart(m.Parts[i].Type) {
-			return true
-		}
-	}
-	return false
-}
-
-// hint is the charset to try for undeclared 8-bit text: that of the first text body.
-func (m *Message) hint() string {
-	for i := range m.Parts {
-		if p := &m.Parts[i]; isText(p.Type) {
-			if label := p.Charset(); label != "" {
-				return label
-			}
-		}
-	}
-	return ""
-}
-
-func (p *Part) bytes(s Span) []byte { return p.msg.Raw[s.Start:s.End] }
+// IsAttachment says whether a reader should offer the part as a file. A part of an attached message may be one: of that
+// message, not of the mail.
+func (p *Part) IsAttachment() bool { return p.Role == RoleAttachment }
 
 func firstWord(value []byte) []byte {
 	value = skipSpace(value)

@@ -13,30 +13,50 @@ type delimiter struct {
 // nextDelimiter finds the first delimiter of any open multipart at or after pos, which is the start of a
 // line.
 func (ix *indexer) nextDelimiter(pos int) (delimiter, bool) {
-	raw := ix.msg.Raw
-	for ix.live > 0 {
+	for found := true; found && ix.live > 0; pos, found = ix.nextDashes(pos) {
 		if d, ok := ix.delimiterAt(pos); ok {
 			return d, true
 		}
-		i := bytes.Index(raw[pos:], []byte("\n--"))
-		if i < 0 {
-			ix.steps += len(raw) - pos
-			break
-		}
-		ix.steps += i + 1
-		pos += i + 1
 	}
 	return delimiter{}, false
+}
+
+// nextDashes finds the next line behind pos that begins with "--".
+func (ix *indexer) nextDashes(pos int) (int, bool) {
+	for {
+		ix.pass(pos)
+		rest := ix.at(pos)
+		if i := bytes.Index(rest, []byte("\n--")); i >= 0 {
+			ix.steps += i + 1
+			return pos + i + 1, true
+		}
+		ix.steps += len(rest)
+		pos += max(0, len(rest)-len("\n-")) // these may be the beginning
+		if !ix.more() {
+			return 0, false
+		}
+	}
+}
+
+// pass lets the window forget what lies before pos, but for the line end that may belong to a delimiter at pos.
+func (ix *indexer) pass(pos int) {
+	ix.keep = max(0, pos-len("\r\n"))
+	ix.countTo(ix.keep)
 }
 
 // delimiterAt compares the line at pos with the boundaries of the open multiparts, innermost first. An
 // outer one that matches ends everything inside it.
 func (ix *indexer) delimiterAt(pos int) (delimiter, bool) {
-	raw := ix.msg.Raw
-	if ix.live == 0 || !bytes.HasPrefix(raw[pos:], []byte("--")) {
+	if ix.live == 0 {
 		return delimiter{}, false
 	}
-	line := raw[pos+2 : min(len(raw), pos+2+MaxBoundary+2)]
+	ix.load(pos + len("--"))
+	if !bytes.HasPrefix(ix.at(pos), []byte("--")) {
+		return delimiter{}, false
+	}
+	ix.load(pos + len("--") + MaxBoundary + len("--") + MaxPadding + len("\n"))
+	line := ix.at(pos)[2:]
+	line = line[:min(len(line), MaxBoundary+2)]
 	for f := ix.open - 1; f >= 0; f-- {
 		boundary := ix.stack[f].boundary
 		ix.steps += min(len(boundary), len(line))
@@ -44,11 +64,11 @@ func (ix *indexer) delimiterAt(pos int) (delimiter, bool) {
 			continue
 		}
 		after, closing := pos+2+len(boundary), false
-		if bytes.HasPrefix(raw[after:], []byte("--")) {
+		if bytes.HasPrefix(ix.at(after), []byte("--")) {
 			after, closing = after+2, true
 		}
 		if next, ok := ix.onlySpace(after); ok {
-			return delimiter{frame: f, closing: closing, end: lineEndBefore(raw, pos), next: next}, true
+			return delimiter{frame: f, closing: closing, end: ix.lineEndBefore(pos), next: next}, true
 		}
 	}
 	return delimiter{}, false
@@ -57,18 +77,18 @@ func (ix *indexer) delimiterAt(pos int) (delimiter, bool) {
 // onlySpace says whether nothing but white space follows on the line (the RFC's transport padding), and
 // where the next line begins.
 func (ix *indexer) onlySpace(pos int) (next int, ok bool) {
-	raw := ix.msg.Raw
-	for ; pos < len(raw); pos++ {
+	rest := ix.at(pos)
+	for i, c := range rest[:min(len(rest), MaxPadding+1)] {
 		ix.steps++
-		switch raw[pos] {
+		switch c {
 		case ' ', '\t', '\r':
 		case '\n':
-			return pos + 1, true
+			return pos + i + 1, true
 		default:
 			return 0, false
 		}
 	}
-	return pos, true
+	return pos + len(rest), len(rest) <= MaxPadding
 }
 
 // lineEndBefore returns where the line before the one at pos ends, without its line end.

@@ -5,11 +5,14 @@
 // function returns what can be made of the bytes and says in Flags what was wrong.
 //
 //	raw ── Index ──▶ Message{Parts: header and body spans, offsets into raw}     one pass, O(n)
-//	                    ├── Part.Decoded / Part.Text      base64, quoted-printable, charset; on demand
-//	                    └── Summarise ──▶ Summary         what a mailbox list shows
+//	stream ─ Read ─▶    ├── Part.Role, Filename, ContentID, DecodedLen           what is there
+//	                    ├── Bodies, Part.Text, Part.Decoded                      base64, quoted-printable, charset
+//	                    │   (of a stream: BodiesFrom, TextFrom, DecodeFrom)      on demand, within a byte budget
+//	                    └── Summary                                              what a mailbox list shows
 //
-// The work is bounded on any input: the spans are found in one pass with a stack of at most MaxDepth
-// entries, and every list has a cap. Decoding is lazy and takes a byte budget from the caller.
+// The work is bounded on any input: the spans are found in one pass with a stack of at most MaxDepth entries, and every
+// list has a cap. A mail too large for memory is read as a stream; the tree is the same. Its two rooms, charset and
+// transfer, turn bytes into text and know nothing of the tree.
 //
 // Everything here is derived data. The raw bytes stay the truth, and no caller may alter or refuse a
 // mail because of a flag.

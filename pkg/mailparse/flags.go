@@ -16,15 +16,15 @@ const (
 	MissingBoundary
 	// Unclosed: a multipart has no closing delimiter; its last part runs to the end.
 	Unclosed
-	// Truncated: only the beginning of the mail was looked at, so anything said about the rest
-	// (HasAttachment above all) is what was seen, not what is there.
+	// Truncated: only the beginning of the mail was looked at. The other flags are of what was seen, and so is
+	// the tree; a summary tells nothing that the rest could change, unless the reading failed.
 	Truncated
 	// Deep: nesting went past MaxDepth; what lies deeper is one opaque part.
 	Deep
 	// TooManyParts: there are more than MaxParts parts; the rest is not indexed.
 	TooManyParts
 	// HeaderTooBig: a header block is longer than MaxHeaderBytes (the rest counts as body) or has more than
-	// MaxFields fields (the rest is not looked at).
+	// MaxFields fields (the rest is not looked at); or the headers of a stream exceed MaxStreamedHeaders.
 	HeaderTooBig
 	// BadEncoding: base64 or quoted-printable text was damaged and decoded as far as it went.
 	BadEncoding

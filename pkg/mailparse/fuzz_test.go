@@ -1,9 +1,12 @@
 package mailparse
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/charset"
 )
 
 // FuzzIndex: any bytes give a tree whose spans lie inside each other, in linear work, and whose texts are
@@ -20,32 +23,41 @@ func FuzzIndex(f *testing.F) {
 		if most := maxSteps * (len(raw) + 1); steps > most {
 			t.Fatalf("%d steps for %d bytes", steps, len(raw))
 		}
-		const limit = 1000
-		for i := range m.Parts {
-			p := &m.Parts[i]
-			if data, _ := p.Decoded(limit); len(data) > limit || len(data) > p.Body.Len() {
-				t.Fatalf("%d bytes decoded from %d, limit %d", len(data), p.Body.Len(), limit)
-			}
-			text, _ := p.Text(limit)
-			checkText(t, text, limit)
-			checkText(t, p.Filename(), maxFieldText)
-			checkText(t, p.ContentID(), maxFieldText)
-			checkText(t, p.Charset(), 64)
-		}
-		s := m.Summary()
-		for _, text := range []string{s.Subject, s.From, s.To, s.MessageID, s.ContentType, s.Charset} {
-			checkText(t, text, MaxSummaryText)
-			if strings.ContainsFunc(text, isControl) {
-				t.Fatalf("control characters in %q", text)
-			}
-		}
-		if !s.Date.IsZero() && (s.Date.Year() < 1899 || s.Date.Year() > 9999) {
-			t.Fatalf("date %v", s.Date)
-		}
+		checkTexts(t, m)
+		checkStream(t, raw, rand.New(rand.NewPCG(uint64(len(raw)), 1)))
 	})
 }
 
-func checkText(t *testing.T, text string, limit int) {
+// checkTexts holds what is decoded of a mail to its limits.
+func checkTexts(t testing.TB, m *Message) {
+	t.Helper()
+	const limit = 1000
+	for i := range m.Parts {
+		p := &m.Parts[i]
+		if data, _ := p.Decoded(limit); len(data) > limit || len(data) > p.Body.Len() {
+			t.Fatalf("%d bytes decoded from %d, limit %d", len(data), p.Body.Len(), limit)
+		}
+		text, _ := p.Text(limit)
+		checkText(t, text, limit)
+		checkText(t, p.Filename(), maxFieldText)
+		checkText(t, p.ContentID(), maxFieldText)
+		checkText(t, p.Charset(), 64)
+	}
+	plain, html, _ := m.Bodies(limit)
+	checkText(t, plain+html, limit)
+	s := m.Summary()
+	for _, text := range []string{s.Subject, s.From, s.To, s.MessageID, s.ContentType, s.Charset} {
+		checkText(t, text, MaxSummaryText)
+		if strings.ContainsFunc(text, isControl) {
+			t.Fatalf("control characters in %q", text)
+		}
+	}
+	if !s.Date.IsZero() && (s.Date.Year() < 1899 || s.Date.Year() > 9999) {
+		t.Fatalf("date %v", s.Date)
+	}
+}
+
+func checkText(t testing.TB, text string, limit int) {
 	t.Helper()
 	if !utf8.ValidString(text) || len(text) > limit {
 		t.Fatalf("%d bytes, limit %d, valid %v: %q", len(text), limit, utf8.ValidString(text), text)
@@ -68,7 +80,7 @@ func FuzzDecodeWord(f *testing.F) {
 		}
 		name, _ := param(value, "name").text(hint, limit)
 		checkText(t, name, 4*len(value))
-		converted, _ := toUTF8(value, hint)
+		converted, _ := charset.ToUTF8(value, hint)
 		checkText(t, converted, 4*len(value))
 		parseDate(value)
 	})

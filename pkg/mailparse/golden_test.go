@@ -74,7 +74,7 @@ func TestEveryCharsetIsRead(t *testing.T) {
 	}
 }
 
-func check[T comparable](t *testing.T, what string, got, want T) {
+func check[T comparable](t testing.TB, what string, got, want T) {
 	t.Helper()
 	if got != want {
 		t.Errorf("%s = %q, want %q", what, any(got), any(want))

@@ -1,76 +1,94 @@
 package mailparse
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
+)
 
 // readHeader finds where the header of part i ends and reads the fields that say how to read its body. When a
 // boundary line cuts the header short, that delimiter is returned.
 func (ix *indexer) readHeader(i int) (d delimiter, found bool) {
-	raw, p := ix.msg.Raw, &ix.msg.Parts[i]
+	p := &ix.msg.Parts[i]
 	pos := p.Header.Start
-	limit := min(len(raw), pos+MaxHeaderBytes)
-	first := true
-	for pos < limit {
-		line := raw[pos:limit]
-		if n := bytes.IndexByte(line, '\n'); n >= 0 {
-			line = line[:n+1]
-		}
+	ix.pass(pos)
+	body, limit := -1, pos+MaxHeaderBytes
+	for first := true; body < 0; first = false {
+		line := ix.line(pos, limit)
 		ix.steps += len(line)
-		if isBlank(line) {
-			p.Header.End, p.Body.Start = pos, pos+len(line)
-			ix.readFields(p)
-			return delimiter{}, false
-		}
-		if d, found = ix.delimiterAt(pos); found {
-			p.Header.End, p.Body.Start = pos, pos
-			ix.readFields(p)
-			return d, true
-		}
-		if first && !beginsHeader(line) {
+		switch d, found = ix.delimiterAt(pos); {
+		case len(line) == 0: // the end of the mail, or of what is looked at
+			body = pos
+			ix.load(limit + 1)
+			if pos == limit && ix.end() > limit {
+				ix.msg.Flags |= HeaderTooBig
+			}
+		case isBlank(line):
+			body = pos + len(line)
+		case found:
+			body = pos
+		case first && !beginsHeader(line):
 			// No header at all: the text begins at once.
 			ix.msg.Flags |= BadHeader
-			p.Header.End, p.Body.Start = pos, pos
-			return delimiter{}, false
+			body = pos
+		default:
+			pos += len(line)
 		}
-		first = false
-		pos += len(line)
 	}
-	if pos < len(raw) {
-		ix.msg.Flags |= HeaderTooBig
-	}
-	p.Header.End, p.Body.Start = pos, pos
+	p.Header.End, p.Body.Start, p.Body.End = pos, body, body
 	ix.readFields(p)
-	return delimiter{}, false
+	if !found {
+		ix.keepLead(i)
+	}
+	return d, found
 }
 
 // readFields takes note of the first of each field that describes the body.
 func (ix *indexer) readFields(p *Part) {
-	raw := ix.msg.Raw
-	ix.steps += p.Header.Len()
-	fields := fieldScanner{raw: raw, pos: p.Header.Start, end: p.Header.End}
+	text, block, kept := ix.keepHeader(p)
+	ix.steps += block.Len()
+	var contentType, disposition, contentID Span
+	fields := fieldScanner{raw: text, pos: block.Start, end: block.End}
 	for fields.next() {
-		name := raw[fields.name.Start:fields.name.End]
+		name := text[fields.name.Start:fields.name.End]
 		if len(name) < len("content-id") || name[0]|0x20 != 'c' {
 			continue
 		}
 		switch {
 		case equalFold(name, "content-type"):
-			setOnce(&p.contentType, fields.value)
+			setOnce(&contentType, fields.value)
 		case equalFold(name, "content-disposition"):
-			setOnce(&p.disposition, fields.value)
+			setOnce(&disposition, fields.value)
 		case equalFold(name, "content-id"):
-			setOnce(&p.contentID, fields.value)
-		case equalFold(name, "content-transfer-encoding") && p.encoding == identity:
-			p.encoding = parseEncoding(raw[fields.value.Start:fields.value.End])
+			setOnce(&contentID, fields.value)
+		case equalFold(name, "content-transfer-encoding") && p.encoding == transfer.Identity:
+			p.encoding = transfer.Named(bytes.Trim(firstWord(text[fields.value.Start:fields.value.End]), "'"))
 		}
 	}
 	ix.msg.Flags |= fields.flags
-	if p.contentType.Len() > 0 {
-		mediaType, ok := mediaType(raw[p.contentType.Start:p.contentType.End])
+	if kept {
+		p.head, p.contentType, p.disposition, p.contentID = block, contentType, disposition, contentID
+	}
+	ix.contentType = text[contentType.Start:contentType.End]
+	ix.describe(p, text[disposition.Start:disposition.End], contentID.Len() > 0)
+}
+
+// describe fills in what the fields say about the part.
+func (ix *indexer) describe(p *Part, disposition []byte, hasID bool) {
+	p.disposed, p.hasID = dispositionOf(disposition), hasID
+	if len(ix.contentType) > 0 {
+		mediaType, ok := mediaType(ix.contentType)
 		if ok {
 			p.Type = mediaType
 		} else {
 			ix.msg.Flags |= BadHeader // RFC 2045 section 5.2: then the default applies
 		}
+	}
+	switch {
+	case isMultipart(p.Type):
+		p.encoding = transfer.Identity // RFC 2045 section 6.4: an encoded one could not be cut into parts
+	case isText(p.Type):
+		p.named = param(disposition, "filename").found || param(ix.contentType, "name").found
 	}
 }
 

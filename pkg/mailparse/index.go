@@ -1,6 +1,10 @@
 package mailparse
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
+)
 
 // Limits of the index. What lies beyond them stays in the mail, is not looked into, and sets a flag.
 const (
@@ -11,6 +15,8 @@ const (
 	MaxParams      = 64
 	// MaxBoundary is more than the 70 characters of RFC 2046 section 5.1.1, because senders exceed it.
 	MaxBoundary = 200
+	// MaxPadding is how many blanks may follow a boundary: as many as a line may have bytes (RFC 5322 section 2.1.1).
+	MaxPadding = 998
 )
 
 // Span is a range of bytes of the raw mail: raw[Start:End].
@@ -19,60 +25,29 @@ type Span struct{ Start, End int }
 // Len is the number of bytes.
 func (s Span) Len() int { return s.End - s.Start }
 
-// Message is an indexed mail. It keeps the raw bytes it was made from and copies nothing.
-type Message struct {
-	Raw []byte
-	// Parts holds the whole tree in the order of the bytes; Parts[0] is the mail itself.
-	Parts []Part
-	Flags Flags
-}
-
-// Part is one entity: a body with its header, a multipart, or an attached message.
-type Part struct {
-	msg *Message
-	// Parent is the index of the enclosing part in Message.Parts; -1 for the mail itself.
-	Parent int
-	// Depth is 0 for the mail itself.
-	Depth int
-	// Header runs from the first line up to the line that ends it (the empty line, or a boundary). Body
-	// begins after the empty line; the line end before a boundary line belongs to the boundary (RFC 2046
-	// section 5.1.1).
-	Header, Body Span
-	// Type is the lower-case media type; the default when none is given.
-	Type string
-
-	// Values of the fields that say how to read the body; empty spans when absent.
-	contentType, disposition, contentID Span
-	encoding                            transferEncoding
-}
-
-// Index finds the parts of a mail in one pass.
-func Index(raw []byte) *Message {
-	ix := indexer{msg: &Message{Raw: raw}}
-	ix.run()
-	return ix.msg
-}
-
-// IndexPrefix is Index for the first bytes of a larger mail: what the prefix leaves open is Truncated,
-// not Unclosed.
-func IndexPrefix(prefix []byte) *Message {
-	ix := indexer{msg: &Message{Raw: prefix, Flags: Truncated}}
-	ix.run()
-	return ix.msg
-}
-
-// indexer walks over the raw bytes once. Every byte is looked at by the header scan or by the delimiter
-// search, and each line that begins with "--" is compared with at most MaxDepth boundaries, so the work
-// is at most a constant times the length, whatever the nesting.
+// indexer walks over the mail once. Every byte is looked at by the header scan or by the delimiter search, and each
+// line that begins with "--" is compared with at most MaxDepth boundaries, so the work is at most a constant times the
+// length, whatever the nesting.
 type indexer struct {
 	msg *Message
+	window
 	// stack holds the open parts from the mail itself down to the current one.
 	stack [MaxDepth + 1]frame
 	open  int
 	// live counts the frames whose boundary is still looked for.
 	live int
+	// contentType is the value of the last header read.
+	contentType []byte
+	// charsets counts the parts that were asked for their charset.
+	charsets int
 	// steps counts the bytes looked at; the tests hold it to a multiple of the length.
 	steps int
+
+	// Of streams only.
+	counter   transfer.Counter // counts the decoded bytes of the open leaf
+	counted   int              // up to here
+	enough    bool             // a summary is wanted: stop when it can be told
+	attaching bool             // an attachment was seen that will stay one
 }
 
 type frame struct {
@@ -101,9 +76,14 @@ func (ix *indexer) run() {
 		}
 	}
 	if ix.msg.Flags.Has(Truncated) || ix.msg.Flags.Has(TooManyParts) {
-		ix.forgetBoundaries() // they may stand in the part that was not given
+		ix.forgetBoundaries() // they may stand in what was not looked at
 	}
-	ix.closeTo(0, len(ix.msg.Raw))
+	if !ix.enough {
+		ix.skipRest()
+	}
+	ix.closeTo(0, ix.end())
+	ix.msg.setRoles()
+	ix.noteCharsets(len(ix.msg.Parts))
 }
 
 // entity adds the part that begins at pos, and the messages directly inside it, and returns the
@@ -116,6 +96,10 @@ func (ix *indexer) entity(parent, pos int) (delimiter, bool) {
 		ix.push(i, boundary)
 		if found {
 			return d, true
+		}
+		if ix.enough && ix.summaryKnown(i) {
+			ix.msg.Flags |= Truncated
+			return delimiter{}, false
 		}
 		body := ix.msg.Parts[i].Body.Start
 		if boundary != nil || !ix.holdsMessage(i) {
@@ -130,11 +114,15 @@ func (ix *indexer) add(parent, pos int) int {
 	if m.Parts == nil {
 		m.Parts = make([]Part, 0, 4)
 	}
-	p := Part{msg: m, Parent: parent, Header: Span{pos, pos}, Body: Span{pos, pos}, Type: "text/plain"}
+	p := Part{msg: m, Parent: parent, Within: -1, Header: Span{pos, pos}, Body: Span{pos, pos}, Type: "text/plain"}
 	if parent >= 0 {
-		p.Depth = m.Parts[parent].Depth + 1
-		if m.Parts[parent].Type == "multipart/digest" { // RFC 2046 section 5.1.5
+		outer := &m.Parts[parent]
+		p.Depth, p.Within = outer.Depth+1, outer.Within
+		switch {
+		case outer.Type == "multipart/digest": // RFC 2046 section 5.1.5
 			p.Type = "message/rfc822"
+		case !isMultipart(outer.Type):
+			p.Within = parent
 		}
 	}
 	m.Parts = append(m.Parts, p)
@@ -147,17 +135,17 @@ func (ix *indexer) boundaryOf(i int) []byte {
 	if !isMultipart(p.Type) {
 		return nil
 	}
-	boundary, _ := param(ix.bytes(p.contentType), "boundary").token()
+	boundary, _ := param(ix.contentType, "boundary").token()
 	boundary = bytes.TrimRight(boundary, " \t") // RFC 2046 section 5.1.1: never ends in white space
 	switch {
-	case ix.msg.Flags.Has(Truncated) && p.Header.End == len(ix.msg.Raw):
-		return nil // the parameter may be in the part that was not given
 	case len(boundary) == 0 || len(boundary) > MaxBoundary:
 		ix.msg.Flags |= MissingBoundary
 		return nil
 	case p.Depth >= MaxDepth:
 		ix.msg.Flags |= Deep
 		return nil
+	case ix.msg.streamed:
+		return bytes.Clone(boundary) // the window moves on
 	}
 	return boundary
 }
@@ -167,7 +155,7 @@ func (ix *indexer) boundaryOf(i int) []byte {
 func (ix *indexer) holdsMessage(i int) bool {
 	p := &ix.msg.Parts[i]
 	switch {
-	case p.Type != "message/rfc822" && p.Type != "message/global", p.encoding != identity:
+	case p.Type != "message/rfc822" && p.Type != "message/global", p.encoding != transfer.Identity:
 		return false
 	case p.Depth >= MaxDepth:
 		ix.msg.Flags |= Deep
@@ -185,11 +173,13 @@ func (ix *indexer) push(part int, boundary []byte) {
 	if boundary != nil {
 		ix.live++
 	}
+	ix.startCounting()
 }
 
 // closeTo ends all open parts but the outermost n. The line end that end leaves out may be the empty line
 // behind a header; then the part, and what encloses it, is empty but does not end before it begins.
 func (ix *indexer) closeTo(n, end int) {
+	ix.stopCounting(end)
 	for ix.open > n {
 		ix.open--
 		f := &ix.stack[ix.open]
@@ -214,5 +204,3 @@ func (ix *indexer) forgetBoundaries() {
 	}
 	ix.live = 0
 }
-
-func (ix *indexer) bytes(s Span) []byte { return ix.msg.Raw[s.Start:s.End] }

@@ -82,20 +82,6 @@ func TestIndexTakesBareLineFeeds(t *testing.T) {
 	check(t, "flags", m.Flags, 0)
 }
 
-// TestPrefixIsTruncatedNotBroken: what a prefix does not reach is not missing.
-func TestPrefixIsTruncatedNotBroken(t *testing.T) {
-	mail := crlf("Subject: x\n" + mixedB + "--b\n\none\n--b\nContent-Disposition: attachment\n\ntwo\n--b--\n")
-	for n := range len(mail) {
-		m := IndexPrefix([]byte(mail[:n]))
-		if m.Flags&^(Truncated|BadHeader) != 0 || !m.Flags.Has(Truncated) {
-			t.Fatalf("first %d bytes: flags %v", n, m.Flags)
-		}
-		checkSpans(t, m)
-	}
-	check(t, "has attachment", SummarisePrefix([]byte(mail[:60])).HasAttachment, false)
-	check(t, "has attachment", SummarisePrefix([]byte(mail[:len(mail)-8])).HasAttachment, true)
-}
-
 func TestHeaderLimits(t *testing.T) {
 	long := "Subject: " + strings.Repeat("x", MaxHeaderBytes) + "\r\n\r\nbody"
 	m := Index([]byte(long))

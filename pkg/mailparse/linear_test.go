@@ -11,7 +11,7 @@ import (
 const maxSteps = 2*MaxDepth + 8
 
 func indexSteps(raw []byte) (*Message, int) {
-	ix := indexer{msg: &Message{Raw: raw}}
+	ix := indexer{msg: &Message{Raw: raw, text: raw}, window: window{buf: raw}}
 	ix.run()
 	return ix.msg, ix.steps
 }

@@ -3,6 +3,9 @@ package mailparse
 import (
 	"bytes"
 	"slices"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/charset"
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
 )
 
 // paramValue is one parameter as found: plain, or in the extended form of RFC 2231.
@@ -101,7 +104,7 @@ func joinSegments(segments []segment) paramValue {
 func appendPercent(dst, s []byte) []byte {
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' && i+2 < len(s) {
-			if c, ok := hexByte(s[i+1], s[i+2]); ok {
+			if c, ok := transfer.HexByte(s[i+1], s[i+2]); ok {
 				dst = append(dst, c)
 				i += 2
 				continue
@@ -129,6 +132,6 @@ func (v paramValue) text(hint string, limit int) (string, Flags) {
 	if !v.extended {
 		return decodeText(v.bytes, hint, limit)
 	}
-	s, flags := toUTF8(v.bytes, string(v.charset))
-	return cutText(cleanText(s), limit, flags)
+	s, ok := charset.ToUTF8(v.bytes, string(v.charset))
+	return cutText(cleanText(s), limit, unless(ok, BadCharset))
 }

@@ -27,57 +27,61 @@ const MaxSummaryText = 4096
 // Summarise reads the derived columns of a whole mail.
 func Summarise(raw []byte) Summary { return Index(raw).Summary() }
 
-// SummarisePrefix does the same for the first bytes of a larger mail. MaxHeaderBytes of it are enough
-// for everything but HasAttachment, which tells what was seen. The Truncated flag is always set.
-func SummarisePrefix(prefix []byte) Summary { return IndexPrefix(prefix).Summary() }
-
 // Summary reads the derived columns of an indexed mail.
 func (m *Message) Summary() Summary {
 	root := &m.Parts[0]
-	s := Summary{ContentType: root.Type, Charset: m.hint(), Flags: m.Flags}
-	for i := range m.Parts {
-		if m.Parts[i].IsAttachment() {
-			s.HasAttachment = true
-			break
-		}
-	}
-	fields := fieldScanner{raw: m.Raw, pos: root.Header.Start, end: root.Header.End}
+	r := summaryReader{Summary: Summary{ContentType: root.Type, Charset: m.charset, Flags: m.Flags}, hint: m.hint}
+	r.HasAttachment = m.hasAttachment()
+	fields := fieldScanner{raw: m.text, pos: root.head.Start, end: root.head.End}
 	for fields.next() {
-		s.take(root.bytes(fields.name), root.bytes(fields.value))
+		r.take(root.bytes(fields.name), root.bytes(fields.value))
 	}
-	return s
+	return r.Summary
 }
 
-// take keeps the first field of each kind. Later ones are forgeries or accidents (RFC 5322 section 3.6
-// allows one), and the first is what most readers show.
-func (s *Summary) take(name, value []byte) {
-	switch len(name) {
-	case len("to"):
-		s.text(&s.To, "to", name, value)
-	case len("from"):
-		s.text(&s.From, "from", name, value)
-		if s.Date.IsZero() && equalFold(name, "date") {
-			date, ok := parseDate(value)
-			if !ok {
-				s.Flags |= BadDate
-			}
-			s.Date = date
+// hasAttachment: those of attached messages are theirs.
+func (m *Message) hasAttachment() bool {
+	for i := range m.Parts {
+		if p := &m.Parts[i]; p.Role == RoleAttachment && p.Within < 0 {
+			return true
 		}
-	case len("subject"):
-		s.text(&s.Subject, "subject", name, value)
-	case len("message-id"):
-		if s.MessageID == "" && equalFold(name, "message-id") {
-			s.text(&s.MessageID, "message-id", name, value)
-			s.MessageID = trimBrackets(s.MessageID)
-		}
+	}
+	return false
+}
+
+// summaryReader keeps the first field of each kind, even if it is empty. Later ones are forgeries or accidents (RFC
+// 5322 section 3.6 allows one), and the first is what most readers show.
+type summaryReader struct {
+	Summary
+	hint                               string
+	subject, from, to, date, messageID bool // seen
+}
+
+func (s *summaryReader) take(name, value []byte) {
+	switch {
+	case equalFold(name, "to"):
+		s.text(&s.To, &s.to, value)
+	case equalFold(name, "from"):
+		s.text(&s.From, &s.from, value)
+	case equalFold(name, "subject"):
+		s.text(&s.Subject, &s.subject, value)
+	case equalFold(name, "message-id") && !s.messageID:
+		s.text(&s.MessageID, &s.messageID, value)
+		s.MessageID = trimBrackets(s.MessageID)
+	case equalFold(name, "date") && !s.date:
+		var ok bool
+		s.Date, ok = parseDate(value)
+		s.Flags |= unless(ok, BadDate)
+		s.date = true
 	}
 }
 
-func (s *Summary) text(dst *string, want string, name, value []byte) {
-	if *dst != "" || !equalFold(name, want) {
+func (s *summaryReader) text(dst *string, seen *bool, value []byte) {
+	if *seen {
 		return
 	}
-	text, flags := decodeText(value, s.Charset, MaxSummaryText)
+	*seen = true
+	text, flags := decodeText(value, s.hint, MaxSummaryText)
 	*dst = text
 	s.Flags |= flags
 }

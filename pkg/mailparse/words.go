@@ -3,6 +3,9 @@ package mailparse
 import (
 	"bytes"
 	"unicode/utf8"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/charset"
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
 )
 
 // decodeText turns the value of an unstructured field into UTF-8 without control characters: unfolded
@@ -40,7 +43,7 @@ type wordDecoder struct {
 	// between words (forbidden by RFC 2047 section 5 rule 3).
 	pending []byte
 	charset []byte
-	base64  base64State
+	base64  transfer.Base64State
 
 	// steps counts the bytes looked at in search of words; the tests hold it to a multiple of the length.
 	steps int
@@ -82,10 +85,10 @@ func (d *wordDecoder) word(w encodedWord) {
 	}
 	var ok bool
 	if w.encoding == 'b' {
-		d.pending, ok = d.base64.append(d.pending, w.text, -1)
-		d.base64.endWord()
+		d.pending, ok = d.base64.Append(d.pending, w.text, -1)
+		d.base64.EndWord()
 	} else {
-		d.base64 = base64State{}
+		d.base64 = transfer.Base64State{}
 		d.pending, ok = appendQ(d.pending, w.text)
 	}
 	if !ok {
@@ -95,11 +98,11 @@ func (d *wordDecoder) word(w encodedWord) {
 
 func (d *wordDecoder) flush() {
 	if len(d.pending) > 0 {
-		s, flags := toUTF8(d.pending, string(d.charset))
+		s, ok := charset.ToUTF8(d.pending, string(d.charset))
 		d.out = append(d.out, s...)
-		d.flags |= flags
+		d.flags |= unless(ok, BadCharset)
 	}
-	d.pending, d.charset, d.base64 = d.pending[:0], nil, base64State{}
+	d.pending, d.charset, d.base64 = d.pending[:0], nil, transfer.Base64State{}
 }
 
 // literal adds text outside of words.
@@ -109,9 +112,9 @@ func (d *wordDecoder) literal(s []byte) {
 		return
 	}
 	s = unquote(s, false) // takes out the line ends of folds
-	text, flags := guessText(s, d.hint)
+	text, ok := charset.Guess(s, d.hint)
 	d.out = append(d.out, text...)
-	d.flags |= flags
+	d.flags |= unless(ok, BadCharset)
 }
 
 type encodedWord struct {
@@ -183,7 +186,7 @@ func appendQ(dst, s []byte) (_ []byte, ok bool) {
 			dst = append(dst, ' ')
 		case '=':
 			if i+2 < len(s) {
-				if b, isHex := hexByte(s[i+1], s[i+2]); isHex {
+				if b, isHex := transfer.HexByte(s[i+1], s[i+2]); isHex {
 					dst = append(dst, b)
 					i += 2
 					continue

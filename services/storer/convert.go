@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"time"
 
@@ -64,7 +63,8 @@ func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 // parserFlagShift keeps the parser's flags apart from the envelope's in the one column for both.
 const parserFlagShift = 16
 
-// summarise parses a small mail whole, and of a large one as many bytes as a header may have.
+// summarise parses a small mail whole. A large one is read as far as its summary may change: to the first attachment, as
+// a rule, or to its end when it has none.
 func summarise(ctx context.Context, m *stream.Message) (mailparse.Summary, error) {
 	if m.Envelope.GetParts() == 0 {
 		return mailparse.Summarise(m.Raw), nil
@@ -74,10 +74,9 @@ func summarise(ctx context.Context, m *stream.Message) (mailparse.Summary, error
 		return mailparse.Summary{}, fmt.Errorf("opening a large mail: %w", err)
 	}
 	defer body.Close()
-	prefix := make([]byte, mailparse.MaxHeaderBytes)
-	n, err := io.ReadFull(body, prefix)
-	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return mailparse.Summary{}, fmt.Errorf("reading the header of a large mail: %w", err)
+	summary, err := mailparse.SummariseFrom(body)
+	if err != nil {
+		return mailparse.Summary{}, fmt.Errorf("looking for the parts of a large mail: %w", err)
 	}
-	return mailparse.SummarisePrefix(prefix[:n]), nil
+	return summary, nil
 }

@@ -52,6 +52,10 @@ TEXTS = [
     ("cp850", "cp850", "Günther", "Ältere Post", "Größe ½\r\n"),
     ("macintosh", "mac_roman", "Chloé", "Été à la plage", "œuvre\r\n"),
     ("utf-16", "utf-16-be", "Ωmega", "Sixteen bits ☃", "snow ☃\r\n"),
+    ("johab", "johab", "이순신", "조합형으로 쓴 옛 편지 漢字", "ㄱㅏ 똠방각하 → 詰\r\n"),
+    ("chinesebig5", "big5", "陳大文", "會議通知與許功蓋", "您好，請參閱附件。\r\n"),
+    ("utf-32", "utf-32-be", "Ωmega 😀", "Thirty-two bits 😀", "snow ☃\r\n"),
+    ("iso-10646-ucs-2", "utf-16-be", "Ωmega", "Big end first ☃", "snow ☃\r\n"),
 ]
 
 
@@ -99,7 +103,8 @@ def mixed(fields, label, body, filename, codec):
 def main():
     os.makedirs("mails", exist_ok=True)
     golden = []
-    stateful = {"iso-2022-jp", "hz-gb-2312", "iso-2022-kr", "utf-7", "utf-16"}
+    wide = {"utf-16", "utf-32", "iso-10646-ucs-2"}
+    stateful = {"iso-2022-jp", "hz-gb-2312", "iso-2022-kr", "utf-7"} | wide
     for n, (label, codec, name, subject, text) in enumerate(TEXTS):
         body = text.encode(codec)
         variants = ["whole-b", "whole-q", "split"]
@@ -131,7 +136,7 @@ def main():
             else:
                 encoded, cte = base64.encodebytes(body).replace(b"\n", b"\r\n"), "base64"
                 if variant == "whole-q":
-                    binary = label == "utf-16"
+                    binary = label in wide
                     encoded = quopri.encodestring(body if binary else body.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
                     cte = "quoted-printable"
                     if binary:

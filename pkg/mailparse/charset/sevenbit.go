@@ -1,10 +1,12 @@
-package mailparse
+package charset
 
 import (
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"golang.org/x/text/encoding/korean"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse/transfer"
 )
 
 // decodeUTF7 decodes UTF-7 (RFC 2152): ASCII with "+...-" runs of UTF-16 in base64 without padding.
@@ -24,7 +26,7 @@ func decodeUTF7(src []byte) (out []byte, ok bool) {
 		start := i + 1
 		end := start
 		for end < len(src) {
-			if _, in := sextet(src[end]); !in {
+			if _, in := transfer.Sextet(src[end]); !in {
 				break
 			}
 			end++
@@ -50,7 +52,7 @@ func appendUTF16Base64(dst, s []byte) (_ []byte, ok bool) {
 	var high rune
 	ok = len(s) > 0
 	for _, c := range s {
-		v, _ := sextet(c)
+		v, _ := transfer.Sextet(c)
 		bits, count = bits<<6|v, count+6
 		if count < 16 {
 			continue
