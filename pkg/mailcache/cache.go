@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
@@ -27,6 +27,8 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 // cannot be read is a miss, and what cannot be written is not cached. Metrics count both.
 type Cache struct {
 	client  *memcache.Client
+	writer  *memcache.Client // for set and delete: its connections are shares of one line per server
+	rooms   sync.Pool        // of *[]byte, to pack in
 	servers servers
 	ttl     time.Duration
 	logger  *slog.Logger
@@ -50,34 +52,25 @@ func New(cfg Config, dial DialFunc, logger *slog.Logger, reg prometheus.Register
 		cfg.Timeout = 100 * time.Millisecond
 	}
 	c := &Cache{servers: newServers(cfg.Addrs, time.Now), ttl: min(cfg.TTL, longestTTL*9/10), logger: logger, stopped: make(chan struct{})}
-	c.client = memcache.NewFromSelector(c.servers)
-	c.client.Timeout, c.client.MaxIdleConns = cfg.Timeout, idleConns
 	c.ops = c.register(reg)
-	if dial == nil {
-		dial = (&net.Dialer{}).DialContext
-		ctx, cancel := context.WithCancel(context.Background())
-		c.stop = cancel
-		go c.followNames(ctx, net.DefaultResolver.LookupHost)
-	} else {
-		c.stop = func() {}
+	if dial != nil { // within this process: there are no system calls to save
+		c.client = c.newClient(cfg.Timeout, dial)
+		c.writer, c.stop = c.client, func() {}
 		close(c.stopped)
+		return c
 	}
-	c.client.DialContext = dial
+	c.client = c.newClient(cfg.Timeout, (&net.Dialer{}).DialContext)
+	c.writer = c.newClient(cfg.Timeout, c.servers.lines((&net.Dialer{}).DialContext))
+	ctx, cancel := context.WithCancel(context.Background())
+	c.stop = cancel
+	go c.followNames(ctx, net.DefaultResolver.LookupHost)
 	return c
 }
 
-// SetMessage stores a mail. False means that it is not cached.
-func (c *Cache) SetMessage(id ulid.ULID, item Item) bool {
-	value := item.encode()
-	if len(value) > MaxBody+100_000 {
-		return false
-	}
-	jitter := 0.9 + 0.2*rand.Float64()
-	ttl := time.Duration(float64(c.ttl) * jitter)
-	err := c.do("set_message", messageKey(id), func(key string) error {
-		return c.client.Set(&memcache.Item{Key: key, Value: value, Expiration: seconds(ttl)})
-	})
-	return err == nil
+func (c *Cache) newClient(timeout time.Duration, dial DialFunc) *memcache.Client {
+	client := memcache.NewFromSelector(c.servers)
+	client.Timeout, client.MaxIdleConns, client.DialContext = timeout, idleConns, dial
+	return client
 }
 
 // Message finds a mail.
@@ -101,7 +94,13 @@ func (c *Cache) Ping() error { return c.client.Ping() }
 func (c *Cache) Close() {
 	c.stop()
 	<-c.stopped
-	_ = c.client.Close() // an error would be about an idle connection
+	c.hangUp()
+}
+
+// hangUp closes the idle connections. An error would be about one of those.
+func (c *Cache) hangUp() {
+	_ = c.client.Close()
+	_ = c.writer.Close()
 }
 
 // errOpen means that the server is left alone for now.

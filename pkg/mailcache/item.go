@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
@@ -11,13 +12,22 @@ import (
 )
 
 const (
-	// MaxBody is the largest packed body that is cached; Memcached's own limit is 1 MiB with everything around it.
-	MaxBody = 900_000
+	// MaxBody is the largest packed body that is cached: as large as the log carries a mail whole, so that those all fit.
+	// Memcached's own limit is 1 MiB with everything around it.
+	MaxBody = 896 << 10
 	// PageEntries is the length of a cached page.
 	PageEntries = 100
 	// PageTTL is how long a page can hide new mail when its deletion was lost.
 	PageTTL = 60 * time.Second
 )
+
+// Mail is one mail to be cached.
+type Mail struct {
+	ID       ulid.ULID
+	Envelope []byte // the protobuf as received
+	Derived  mailstore.Derived
+	Raw      []byte // nil for a mail in parts, whose bytes are not cached
+}
 
 // Item is one mail in the cache.
 type Item struct {
@@ -26,18 +36,6 @@ type Item struct {
 	HasBody  bool            // false when the mail was too large: read it from the database
 	Codec    mailstore.Codec // how Body is packed
 	Body     []byte
-}
-
-// NewItem packs a mail for the cache. raw is nil for a mail in parts, whose bytes are not cached.
-func NewItem(envelope []byte, derived mailstore.Derived, raw []byte, p *mailstore.Packer) Item {
-	item := Item{Envelope: envelope, Derived: derived}
-	if raw == nil || len(raw) > mailstore.PartSize {
-		return item
-	}
-	if body, codec := p.Pack(raw); len(body) <= MaxBody {
-		item.HasBody, item.Body, item.Codec = true, body, codec
-	}
-	return item
 }
 
 // Raw unpacks the bytes of the mail. False when they are not here, or do not have the SHA-256 of the

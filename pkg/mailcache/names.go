@@ -27,7 +27,7 @@ func (c *Cache) followNames(ctx context.Context, lookup func(context.Context, st
 		now := c.lookup(ctx, known, lookup)
 		if !maps.Equal(known, now) {
 			c.logger.Info("the names of the cache servers lead to other addresses now")
-			_ = c.client.Close() // idle connections only; the client stays usable
+			c.hangUp() // idle connections only; the clients stay usable
 		}
 		known = now
 	}

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
@@ -79,15 +81,20 @@ func (c *Cache) get(op, key string) (found *memcache.Item, err error) {
 	return found, err
 }
 
-// DeletePages forgets the pages of mailboxes that have new mail. It returns how many could not be deleted for sure:
-// those expire by themselves within PageTTL.
+// DeletePages forgets the pages of mailboxes that have new mail, each once. It returns how many could not be deleted for
+// sure: those expire by themselves within PageTTL.
 func (c *Cache) DeletePages(mailboxes []string) int {
-	lost := 0
-	for _, mailbox := range mailboxes {
-		err := c.do("delete_page", pageKey(mailbox), c.client.Delete)
-		if err != nil && !answered(err) {
-			lost++
-		}
+	keys := make([]string, len(mailboxes))
+	for i, mailbox := range mailboxes {
+		keys[i] = pageKey(mailbox)
 	}
-	return lost
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	var lost atomic.Int64
+	each(len(keys), func(i int) {
+		if err := c.do("delete_page", keys[i], c.writer.Delete); err != nil && !answered(err) {
+			lost.Add(1)
+		}
+	})
+	return int(lost.Load())
 }

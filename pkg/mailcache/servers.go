@@ -1,6 +1,7 @@
 package mailcache
 
 import (
+	"context"
 	"hash/fnv"
 	"net"
 	"strings"
@@ -83,4 +84,15 @@ func (l servers) Each(fn func(net.Addr) error) error {
 		}
 	}
 	return nil
+}
+
+// lines makes a DialFunc whose connections to a server are shares of one.
+func (l servers) lines(dial DialFunc) DialFunc {
+	shared := make(map[string]*line)
+	for _, s := range l {
+		shared[s.name] = &line{dial: dial}
+	}
+	return func(_ context.Context, network, addr string) (net.Conn, error) {
+		return shared[addr].connect(network, addr), nil
+	}
 }

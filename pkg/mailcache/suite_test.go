@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"reflect"
 	"testing"
@@ -50,6 +51,7 @@ func TestSuite(t *testing.T) {
 				"FailedLoad":                        failedLoad,
 				"LongPage":                          longPage,
 				"DeletingWhatIsNotThereIsNoTrouble": deletingNothing,
+				"ManyPagesAreDeleted":               manyPages,
 			} {
 				t.Run(name, func(t *testing.T) {
 					addr, dial := b(t)
@@ -77,46 +79,54 @@ func packer(t *testing.T) *mailstore.Packer {
 	return p
 }
 
+// mailOf is a mail as the cachewarmer hands it over.
+func mailOf(raw []byte) mailcache.Mail {
+	m := storetest.NewMail(time.Now(), raw, "a@example.com")
+	return mailcache.Mail{ID: m.ID, Envelope: m.Envelope, Derived: m.Derived, Raw: raw}
+}
+
 func messages(t *testing.T, c *mailcache.Cache) {
 	p := packer(t)
-	for _, raw := range [][]byte{{}, []byte("short\r\n"), storetest.Text(20_000), storetest.Text(3 << 20)} {
-		m := storetest.NewMail(time.Now(), raw, "a@example.com")
-		item := mailcache.NewItem(m.Envelope, m.Derived, raw, p)
+	mails := []mailcache.Mail{
+		mailOf([]byte{}), mailOf([]byte("short\r\n")), mailOf(storetest.Text(20_000)), mailOf(noise(20_000)),
+		mailOf(storetest.Text(800_000)), mailOf(noise(mailcache.MaxBody)), mailOf(storetest.Text(3 << 20)), mailOf(noise(mailcache.MaxBody + 1)), mailOf(nil),
+	}
+	for i := range 300 { // some calls of one, some of all
+		mails = append(mails, mailOf(storetest.Text(i*30)))
+	}
+	for _, m := range mails {
 		if _, ok := c.Message(m.ID); ok {
 			t.Fatal("found before it was set")
 		}
-		if !c.SetMessage(m.ID, item) {
-			t.Fatal("not set")
+	}
+	outcomes := append(c.SetMessages(mails[:1]), c.SetMessages(mails[1:])...)
+	for i, m := range mails {
+		want := mailcache.Whole
+		if m.Raw == nil || len(m.Raw) == mailcache.MaxBody+1 {
+			want = mailcache.Summary
+		}
+		if outcomes[i] != want {
+			t.Fatalf("%d bytes: outcome %v", len(m.Raw), outcomes[i])
 		}
 		got, ok := c.Message(m.ID)
 		if !ok || got.Derived != m.Derived || !bytes.Equal(got.Envelope, m.Envelope) {
-			t.Fatalf("%d bytes: %v, %+v", len(raw), ok, got)
+			t.Fatalf("%d bytes: %v, %+v", len(m.Raw), ok, got)
 		}
-		if bs, ok := got.Raw(p); !ok || !bytes.Equal(bs, raw) {
-			t.Errorf("%d bytes: other bytes came back (%v)", len(raw), ok)
+		if bs, ok := got.Raw(p); ok != (want == mailcache.Whole) || ok && !bytes.Equal(bs, m.Raw) {
+			t.Errorf("%d bytes: other bytes came back (%v)", len(m.Raw), ok)
 		}
 		got.Body = append([]byte("x"), got.Body...)
 		if _, ok := got.Raw(p); ok {
 			t.Error("a damaged body was believed")
 		}
 	}
-	m := storetest.NewMail(time.Now(), nil, "a@example.com")
-	noise := make([]byte, mailcache.MaxBody+1)
-	for i := range noise {
-		noise[i] = byte(i * i >> 7 * i)
-	}
-	none, err := mailstore.NewPacker(mailstore.CodecNone)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer none.Close()
-	if !c.SetMessage(m.ID, mailcache.NewItem(m.Envelope, m.Derived, noise, none)) {
-		t.Fatal("the summary of a large mail was not set")
-	}
-	got, ok := c.Message(m.ID)
-	if _, has := got.Raw(p); !ok || has || got.Derived != m.Derived {
-		t.Errorf("a large mail: %v %v %+v", ok, has, got)
-	}
+}
+
+// noise is bytes that do not pack.
+func noise(n int) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{}).Read(b)
+	return b
 }
 
 // page is n entries, newest first.
@@ -233,7 +243,27 @@ func longPage(t *testing.T, c *mailcache.Cache) {
 }
 
 func deletingNothing(t *testing.T, c *mailcache.Cache) {
-	if lost := c.DeletePages([]string{"x@example.com", "y@example.com"}); lost != 0 {
+	if lost := c.DeletePages(nil) + c.DeletePages([]string{"x@example.com", "y@example.com"}); lost != 0 {
 		t.Errorf("%d lost", lost)
+	}
+}
+
+func manyPages(t *testing.T, c *mailcache.Cache) {
+	var mailboxes []string
+	for i := range 300 {
+		mailboxes = append(mailboxes, fmt.Sprint(i%200, "@example.com"))
+		ask(t, c, mailboxes[i], page(1))
+	}
+	if lost := c.DeletePages(mailboxes[:250]); lost != 0 {
+		t.Errorf("%d lost", lost)
+	}
+	ask(t, c, "200@example.com", page(1))
+	for _, mailbox := range mailboxes[:200] {
+		if _, asked := ask(t, c, mailbox, page(2)); !asked {
+			t.Fatalf("%s was not deleted", mailbox)
+		}
+	}
+	if _, asked := ask(t, c, "200@example.com", nil); asked {
+		t.Error("a page was deleted that nobody named")
 	}
 }

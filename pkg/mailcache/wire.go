@@ -29,7 +29,7 @@ func (e *encoder) text(s string) {
 }
 
 func (e *encoder) derived(d mailstore.Derived) {
-	for _, s := range []string{d.HdrFrom, d.HdrTo, d.Subject, d.Charset, d.ContentType} {
+	for _, s := range [...]string{d.HdrFrom, d.HdrTo, d.Subject, d.Charset, d.ContentType} {
 		e.text(s)
 	}
 	e.boolean(d.HasAttachment)
@@ -84,13 +84,34 @@ func (d *decoder) derived() mailstore.Derived {
 		HasAttachment: d.number() == 1}
 }
 
-func (i Item) encode() []byte {
-	e := newEncoder(len(i.Envelope) + len(i.Body) + 512)
-	e.text(string(i.Envelope))
-	e.derived(i.Derived)
-	e.boolean(i.HasBody)
-	e.number(uint64(i.Codec))
-	return append(e.b, i.Body...)
+// mail appends the value of a mail, with its bytes when they are not too large.
+func (e *encoder) mail(m *Mail) (hasBody bool) {
+	e.b = append(e.b, format)
+	e.number(uint64(len(m.Envelope)))
+	e.b = append(e.b, m.Envelope...)
+	e.derived(m.Derived)
+	head := len(e.b)
+	e.boolean(m.Raw != nil)
+	e.number(uint64(mailstore.CodecNone)) // one byte, whichever codec it is in the end
+	if m.Raw == nil {
+		return false
+	}
+	start := len(e.b)
+	body, codec := mailstore.PackFast(e.b[start:], m.Raw)
+	if len(body) > MaxBody {
+		e.b[head] = 0
+		return false
+	}
+	e.b[start-1] = byte(codec)
+	e.b = append(e.b, body...) // onto itself, when it was packed there
+	return true
+}
+
+// room is how much mail appends at most.
+func (m *Mail) room() int {
+	d := &m.Derived
+	texts := len(d.HdrFrom) + len(d.HdrTo) + len(d.Subject) + len(d.Charset) + len(d.ContentType)
+	return 9*binary.MaxVarintLen64 + len(m.Envelope) + texts + mailstore.FastRoom(len(m.Raw))
 }
 
 func decodeItem(b []byte) (Item, error) {

@@ -2,11 +2,13 @@ package mailstore
 
 import (
 	"bytes"
+	"cmp"
 	"compress/zlib"
 	"fmt"
 	"io"
 	"runtime"
 
+	"github.com/klauspost/compress/s2"
 	kzlib "github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 )
@@ -21,6 +23,9 @@ const (
 	CodecZstd Codec = 1
 	// CodecZlib can be read by PHP's gzuncompress.
 	CodecZlib Codec = 2
+	// CodecS2 is for caches (PackFast): it packs less than zstd at a third of its cost, and costs next to nothing where
+	// nothing is to be gained.
+	CodecS2 Codec = 3
 )
 
 // minPack is the size below which packing a mail is not worth the work.
@@ -49,6 +54,8 @@ func (c Codec) String() string {
 		return "zstd"
 	case CodecZlib:
 		return "zlib"
+	case CodecS2:
+		return "s2"
 	}
 	return fmt.Sprintf("codec %d", uint8(c))
 }
@@ -62,8 +69,9 @@ type Packer struct {
 
 // NewPacker returns a Packer that packs with codec, and unpacks whatever any codec has packed.
 func NewPacker(codec Codec) (*Packer, error) {
-	// Entropy coding of literals makes base64 attachments a quarter smaller and costs nothing on text.
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest),
+	// Entropy coding of literals makes base64 attachments a quarter smaller and costs nothing on text. No checksum: what
+	// is unpacked is verified by the SHA-256 of the mail.
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderCRC(false),
 		zstd.WithAllLitEntropyCompression(true), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
 	if err != nil {
 		return nil, fmt.Errorf("zstd encoder: %w", err)
@@ -76,14 +84,18 @@ func NewPacker(codec Codec) (*Packer, error) {
 }
 
 // Pack packs raw, and says how. The result may be raw itself.
-func (p *Packer) Pack(raw []byte) ([]byte, Codec) {
+func (p *Packer) Pack(raw []byte) ([]byte, Codec) { return p.PackInto(nil, raw) }
+
+// PackInto is Pack that puts the result into the capacity of room, if that is enough: as much as len(raw) mostly is. The
+// result may be raw itself.
+func (p *Packer) PackInto(room, raw []byte) ([]byte, Codec) {
 	if len(raw) < minPack {
 		return raw, CodecNone
 	}
 	var out []byte
 	switch p.codec {
 	case CodecZstd:
-		out = p.enc.EncodeAll(raw, nil)
+		out = p.enc.EncodeAll(raw, room[:0])
 	case CodecZlib:
 		out = packZlib(raw)
 	default:
@@ -94,6 +106,22 @@ func (p *Packer) Pack(raw []byte) ([]byte, Codec) {
 	}
 	return out, p.codec
 }
+
+// PackFast packs with CodecS2, into the capacity of room if that is at least FastRoom(len(raw)). The result may be raw
+// itself.
+func PackFast(room, raw []byte) ([]byte, Codec) {
+	if len(raw) < minPack {
+		return raw, CodecNone
+	}
+	out := s2.Encode(room[:cap(room)], raw)
+	if len(out) >= len(raw) {
+		return raw, CodecNone
+	}
+	return out, CodecS2
+}
+
+// FastRoom is the room that PackFast needs for n bytes, even when the result is much smaller.
+func FastRoom(n int) int { return s2.MaxEncodedLen(n) }
 
 func packZlib(raw []byte) []byte {
 	var out bytes.Buffer
@@ -117,6 +145,11 @@ func (p *Packer) Unpack(body []byte, codec Codec) ([]byte, error) {
 			return nil, err
 		}
 		return io.ReadAll(io.LimitReader(r, PartSize+1))
+	case CodecS2:
+		if n, err := s2.DecodedLen(body); err != nil || n > PartSize {
+			return nil, fmt.Errorf("a body of %d bytes: %w", n, cmp.Or(err, s2.ErrTooLarge))
+		}
+		return s2.Decode(nil, body)
 	}
 	return nil, fmt.Errorf("packed by %v, which this program does not know: it is too old", codec)
 }

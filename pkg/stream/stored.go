@@ -78,7 +78,12 @@ func decodeStored(payload []byte) ([]StoredMail, error) {
 // SubscribeStored calls fn, one call at a time, for every announcement of every shard until the subscription
 // is ended. What cannot be decoded is passed over: the cache entry it concerned runs out by itself.
 func SubscribeStored(nc *nats.Conn, fn func(mails []StoredMail)) (*nats.Subscription, error) {
-	sub, err := nc.Subscribe(StoredSubjects, func(msg *nats.Msg) {
+	return ShareStored(nc, "", fn)
+}
+
+// ShareStored is SubscribeStored for what needs doing once: of all who name the same group, one hears of an announcement.
+func ShareStored(nc *nats.Conn, group string, fn func(mails []StoredMail)) (*nats.Subscription, error) {
+	sub, err := nc.QueueSubscribe(StoredSubjects, group, func(msg *nats.Msg) {
 		if mails, err := decodeStored(msg.Data); err == nil && len(mails) > 0 {
 			fn(mails)
 		}

@@ -38,3 +38,24 @@ func TestAnnouncementsOfStoredMail(t *testing.T) {
 	}
 	streamtest.Eventually(t, "all announcements", func() bool { return got.Load() == int64(len(mails)) })
 }
+
+func TestSharedAnnouncementsAreHeardOnce(t *testing.T) {
+	f := streamtest.New(t, 64<<20)
+	const n = 200
+	var shared, own atomic.Int64
+	for range 3 {
+		for group, heard := range map[string]*atomic.Int64{"some-service": &shared, "": &own} {
+			sub, err := stream.ShareStored(f.NC, group, func(mails []stream.StoredMail) { heard.Add(int64(len(mails))) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = sub.Unsubscribe() }()
+		}
+	}
+	for i := range n {
+		if err := stream.PublishStored(f.NC, i%2, []stream.StoredMail{{ID: ulid.Make(), Mailboxes: []string{"a@example.com"}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	streamtest.Eventually(t, "all announcements", func() bool { return own.Load() == 3*n && shared.Load() == n })
+}

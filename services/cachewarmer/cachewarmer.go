@@ -40,10 +40,7 @@ type Service struct {
 
 // New makes a cachewarmer; nothing happens before Run.
 func New(deps Deps) (*Service, error) {
-	h, err := newHandler(deps.Cache, deps.Metrics)
-	if err != nil {
-		return nil, err
-	}
+	h := newHandler(deps.Cache, deps.Metrics)
 	worker, err := consume.New(deps.Conn, consume.Config{Consumer: stream.Cachewarmer, Turn: deps.Turn}, h, deps.Logger, deps.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
@@ -55,7 +52,7 @@ func New(deps Deps) (*Service, error) {
 
 // Run warms until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
-	sub, err := stream.SubscribeStored(s.deps.Conn, func(mails []stream.StoredMail) {
+	sub, err := stream.ShareStored(s.deps.Conn, stream.Cachewarmer, func(mails []stream.StoredMail) {
 		var mailboxes []string
 		for _, mail := range mails {
 			mailboxes = append(mailboxes, mail.Mailboxes...)
@@ -65,6 +62,6 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("subscribing to stored mail: %w", err)
 	}
-	defer sub.Unsubscribe()
+	defer func() { _ = sub.Unsubscribe() }() // an error would be that the connection is closed
 	return s.worker.Run(ctx)
 }

@@ -42,16 +42,14 @@ func (c *ProcessConfig) Replay(ctx context.Context, e *process.Env) error {
 		return err
 	}
 	defer closeAll()
-	h, err := newHandler(deps.Cache, deps.Metrics)
-	if err != nil {
-		return err
-	}
+	h := newHandler(deps.Cache, deps.Metrics)
 	cmd := replaycmd.Command{
 		Service: "cachewarmer",
 		Target:  strings.Join(c.Addrs, ","),
 		Handler: func(replaycmd.Options) consume.Handler { return h },
 		Report: func(out io.Writer) {
-			fmt.Fprintf(out, "; cached %d, without bytes %d, not taken by the cache %d", h.cached.Load(), h.summaries.Load(), h.skipped.Load())
+			count := func(o mailcache.Outcome) int64 { return h.results[o].count.Load() }
+			fmt.Fprintf(out, "; cached %d, without bytes %d, not taken by the cache %d", count(mailcache.Whole), count(mailcache.Summary), count(mailcache.Skipped))
 		},
 	}
 	return cmd.Run(ctx, deps.Conn, deps.Logger, deps.Metrics, e.Args, e.Stdout)
