@@ -49,6 +49,8 @@ type AckReport struct {
 	Expired  int64 `json:"expired"`
 	Missing  int64 `json:"missing"`
 	Wrong    int64 `json:"wrong"`
+	// NotKnown were not found, but not everything could be looked at.
+	NotKnown int64 `json:"not_known"`
 	// Duplicates are 250s that gave an id a second time.
 	Duplicates int64 `json:"duplicates"`
 	// Unsure is how many mails the senders recorded without a clear answer; Extra how many of these are stored.
@@ -107,12 +109,11 @@ func (a *Acks) mark(id ulid.ULID, what ackState, sha [32]byte) {
 	}
 }
 
-// finish looks up what the audit did not come across (the log may have let it go), and counts.
-func (a *Acks) finish(ctx context.Context, db Database) (AckReport, error) {
+// finish looks up what the audit did not come across (the log may have let it go), and counts. whole says that the audit
+// saw everything; what is not found then is missing.
+func (a *Acks) finish(ctx context.Context, db Database, whole bool) (AckReport, error) {
 	a.sort()
-	if err := a.lookUp(ctx, db); err != nil {
-		return AckReport{}, err
-	}
+	err := a.lookUp(ctx, db)
 	r := AckReport{Recorded: int64(len(a.acked)), Unsure: int64(len(a.unsure)), Extra: a.extra, Unexplained: a.unexplained}
 	for i, entry := range a.acked {
 		if i > 0 && a.acked[i-1].id == entry.id {
@@ -129,14 +130,18 @@ func (a *Acks) finish(ctx context.Context, db Database) (AckReport, error) {
 			r.Expired++
 		case ackWrong:
 			r.Wrong++
-		default:
+		case ackUnseen:
+			if err != nil || !whole {
+				r.NotKnown++
+				continue
+			}
 			r.Missing++
 			if len(a.first) < maxProblems {
 				a.first = append(a.first, Problem{ID: entry.id, What: "missing: got 250, and is neither in the log nor in the database"})
 			}
 		}
 	}
-	return r, nil
+	return r, err
 }
 
 // lookUp asks the database for the recorded mails that have no state yet.

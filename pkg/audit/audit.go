@@ -56,38 +56,50 @@ type Options struct {
 
 var errStop = errors.New("stop")
 
-// Run audits.
+// Run audits. What cannot be looked at is in Report.NotKnown; an error is only that ctx has ended.
 func Run(ctx context.Context, log Log, letters Dead, db Database, o Options) (Report, error) {
 	a := &auditor{db: db, options: o, started: time.Now(), dead: make(map[ulid.ULID]bool)}
-	var from time.Time
-	if !o.Since.IsZero() {
-		from = o.Since.Add(-Slack)
-		a.low = firstID(o.Since)
-	}
-	bounds, err := log.Snapshot(ctx, from)
-	if err != nil {
-		return a.report, fmt.Errorf("looking at the log: %w", err)
-	}
-	shards, err := a.shards(ctx, log, bounds)
-	if err != nil {
-		return a.report, err
-	}
-	// After the snapshot of what is settled, see the package comment.
-	if err := a.listDead(ctx, letters); err != nil {
-		return a.report, err
-	}
-	if err := a.run(ctx, merge(shards)); err != nil {
-		return a.report, err
+	if err := a.all(ctx, log, letters); err != nil {
+		a.report.notKnown(err)
 	}
 	if o.Acks != nil {
-		report, err := o.Acks.finish(ctx, db)
+		report, err := o.Acks.finish(ctx, db, len(a.report.NotKnown) == 0)
 		if err != nil {
-			return a.report, err
+			a.report.notKnown(err)
 		}
 		a.report.Acks = &report
 		a.report.Problems = append(a.report.Problems, o.Acks.first...)
 	}
-	return a.report, nil
+	return a.report, ctx.Err()
+}
+
+// all joins everything. An error is one that ends it early.
+func (a *auditor) all(ctx context.Context, log Log, letters Dead) error {
+	var from time.Time
+	if since := a.options.Since; !since.IsZero() {
+		from = since.Add(-Slack)
+		a.low = firstID(since)
+	}
+	bounds, err := log.Snapshot(ctx, from)
+	silent, partial := errors.AsType[stream.Unanswered](err)
+	if err != nil && !partial {
+		return fmt.Errorf("looking at the log: %w", err)
+	}
+	for _, shard := range silent {
+		a.lacks(stream.Unanswered{shard})
+	}
+	shards := a.shards(ctx, log, bounds)
+	// After the snapshot of what is settled, see the package comment.
+	if err := a.listDead(ctx, letters); err != nil {
+		return err
+	}
+	return a.run(ctx, merge(shards))
+}
+
+// lacks notes that the log was not read whole. Then a row may be of a mail that was not read.
+func (a *auditor) lacks(err error) {
+	a.report.notKnown(err)
+	a.onlyLog = true
 }
 
 // auditor is one audit under way.
@@ -117,28 +129,28 @@ func (a *auditor) listDead(ctx context.Context, letters Dead) error {
 }
 
 // shards prepares the reading of each shard, and finds the time from which on the log is complete.
-func (a *auditor) shards(ctx context.Context, log Log, bounds []stream.Bounds) ([]heads, error) {
+func (a *auditor) shards(ctx context.Context, log Log, bounds []stream.Bounds) []heads {
 	var shards []heads
 	for _, b := range bounds {
 		settled, err := log.SettledUpTo(ctx, b.Shard, stream.Storer)
 		if err != nil {
-			return nil, fmt.Errorf("looking up what the storer has settled of shard %d: %w", b.Shard, err)
+			a.lacks(fmt.Errorf("what the storer has settled of %s: %w", stream.StreamName(b.Shard), err))
+			continue
 		}
 		shards = append(shards, shardHeads(ctx, log, b, settled))
-	}
-	for _, b := range bounds {
 		if b.From <= 1 {
 			continue // nothing has ever been purged here
 		}
 		since, err := a.oldest(ctx, log, b)
 		if err != nil {
-			return nil, err
+			a.lacks(fmt.Errorf("how far back %s reaches: %w", stream.StreamName(b.Shard), err))
+			continue
 		}
 		if since.After(a.floor) {
 			a.floor = since
 		}
 	}
-	return shards, nil
+	return shards
 }
 
 // oldest is the time from which on a shard has every mail: that of its first one, which Options.Since does not change. A
@@ -161,7 +173,8 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 	full := windowMails
 	for r, err := range all {
 		if err != nil {
-			return fmt.Errorf("reading the log: %w", err)
+			a.lacks(err)
+			continue
 		}
 		if r.bad != nil {
 			a.undecodable(r)

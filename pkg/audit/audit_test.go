@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -298,22 +297,6 @@ func TestRangeBeforeAPurge(t *testing.T) {
 		t.Error("a stream without mail was audited")
 	}
 }
-
-func TestErrorsOfTheSourcesEndTheAudit(t *testing.T) {
-	w := newWorld(1)
-	w.accept(0, true)
-	broken := errors.New("broken")
-	if _, err := Run(t.Context(), brokenLog{w, broken}, w, w, Options{}); !errors.Is(err, broken) {
-		t.Errorf("%v", err)
-	}
-}
-
-type brokenLog struct {
-	*world
-	err error
-}
-
-func (b brokenLog) Heads(context.Context, stream.Bounds, func(stream.Head) error) error { return b.err }
 
 // More mail than a window holds may come within Slack. It is joined when as much again has come, not at each mail.
 func TestDenseMailIsJoinedInWindows(t *testing.T) {

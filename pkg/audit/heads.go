@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"fmt"
 	"iter"
 
 	"github.com/oklog/ulid/v2"
@@ -39,12 +40,13 @@ func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) h
 			return nil
 		})
 		if err != nil && !stop {
-			yield(record{}, err)
+			yield(record{}, fmt.Errorf("reading %s: %w", stream.StreamName(b.Shard), err))
 		}
 	}
 }
 
-// merge interleaves shards by the time the log took the mails.
+// merge interleaves shards by the time the log took the mails. A shard that cannot be read any further yields its error and
+// leaves the others.
 func merge(shards []heads) heads {
 	return func(yield func(record, error) bool) {
 		type source struct {
@@ -52,17 +54,24 @@ func merge(shards []heads) heads {
 			head record
 		}
 		var sources []*source
+		// advance says whether a source has one more head, and whether the reading goes on.
+		advance := func(s *source) (more, goOn bool) {
+			head, err, ok := s.next()
+			if err != nil {
+				return false, yield(record{}, err)
+			}
+			s.head = head
+			return ok, true
+		}
 		for _, s := range shards {
 			next, stop := iter.Pull2(s)
 			defer stop()
 			src := &source{next: next}
-			head, err, ok := next()
-			if err != nil {
-				yield(record{}, err)
+			more, goOn := advance(src)
+			if !goOn {
 				return
 			}
-			if ok {
-				src.head = head
+			if more {
 				sources = append(sources, src)
 			}
 		}
@@ -73,18 +82,14 @@ func merge(shards []heads) heads {
 					oldest = i
 				}
 			}
-			src := sources[oldest]
-			if !yield(src.head, nil) {
+			if !yield(sources[oldest].head, nil) {
 				return
 			}
-			head, err, ok := src.next()
-			switch {
-			case err != nil:
-				yield(record{}, err)
+			more, goOn := advance(sources[oldest])
+			if !goOn {
 				return
-			case ok:
-				src.head = head
-			default:
+			}
+			if !more {
 				sources = append(sources[:oldest], sources[oldest+1:]...)
 			}
 		}

@@ -31,6 +31,8 @@ type Report struct {
 	// Bytes is the size of the mails in the log.
 	Bytes int64 `json:"bytes"`
 
+	// NotKnown says what could not be looked at: a shard, the dead letters, the database. The counts are of what could be.
+	NotKnown []string `json:"not_known,omitempty"`
 	// Acks is the comparison with recorded replies, nil without them.
 	Acks *AckReport `json:"acks,omitempty"`
 	// Problems are the first mails that are missing, wrong or extra.
@@ -51,6 +53,8 @@ func (r *Report) problem(id ulid.ULID, what string) {
 		r.Problems = append(r.Problems, Problem{ID: id, What: what})
 	}
 }
+
+func (r *Report) notKnown(err error) { r.NotKnown = append(r.NotKnown, err.Error()) }
 
 // Unaccounted is how many mails cannot be accounted for.
 func (r *Report) Unaccounted() int64 {

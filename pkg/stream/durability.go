@@ -13,7 +13,8 @@ import (
 )
 
 // Durability says what the acknowledgement of a shard is worth. It is read by whoever ensures the streams and
-// kept in their metadata, where the ingress finds it: it may not, and need not, see the monitoring endpoints.
+// kept in their metadata, where the ingress finds it: it may not, and need not, see the monitoring endpoints. What cannot be read
+// leaves what was read before.
 type Durability string
 
 const (
@@ -33,6 +34,9 @@ const (
 
 // Synced says whether an acknowledgement outlives a power failure.
 func (d Durability) Synced() bool { return d == SyncedSingle || d == SyncedQuorum }
+
+// known says whether it is something that was read of the servers.
+func (d Durability) known() bool { return d.replicated(1) != UnknownDurability }
 
 // replicated is the same setting of the servers for a stream on that many of them.
 func (d Durability) replicated(replicas int) Durability {
@@ -74,17 +78,15 @@ func ReadDurability(ctx context.Context, monitorURL string, nc *nats.Conn) (Dura
 		return UnknownDurability, errors.New("how the log syncs is unknown: NATS_MONITOR_URL is not set; give it the monitoring address of every NATS server, such as http://nats:8222")
 	}
 	seen, clusterSize, synced := map[string]bool{}, 1, true
+	var unread error
 	for _, base := range strings.Split(monitorURL, ",") {
-		base = strings.TrimSpace(base)
-		v, err := readVarz(ctx, base)
-		if err != nil {
-			return UnknownDurability, err
-		}
-		if v.JetStream.Config == nil {
-			return UnknownDurability, fmt.Errorf("the NATS server %s at %s does not run JetStream", v.ServerName, base)
-		}
-		if err := checkOrphans(ctx, base, v, nc); err != nil {
+		v, err := readServer(ctx, strings.TrimSpace(base), nc)
+		if errors.Is(err, ErrOrphaned) {
 			return Orphaned, err
+		}
+		if err != nil {
+			unread = err // one of the others may be known not to sync, which is enough
+			continue
 		}
 		seen[v.ServerName] = true
 		synced = synced && v.JetStream.Config.SyncAlways
@@ -95,6 +97,9 @@ func ReadDurability(ctx context.Context, monitorURL string, nc *nats.Conn) (Dura
 	if !synced {
 		return UnsyncedSingle.replicated(clusterSize), nil
 	}
+	if unread != nil {
+		return UnknownDurability, unread
+	}
 	if len(seen) < clusterSize {
 		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_MONITOR_URL names %d of the %d servers of the cluster", len(seen), clusterSize)
 	}
@@ -102,6 +107,18 @@ func ReadDurability(ctx context.Context, monitorURL string, nc *nats.Conn) (Dura
 		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_URL leads to the server %s, which NATS_MONITOR_URL does not name", nc.ConnectedServerName())
 	}
 	return SyncedSingle.replicated(clusterSize), nil
+}
+
+// readServer reads what one server says about itself, and looks for streams that it is about to lose.
+func readServer(ctx context.Context, base string, nc *nats.Conn) (*varz, error) {
+	v, err := readVarz(ctx, base)
+	if err != nil {
+		return nil, err
+	}
+	if v.JetStream.Config == nil {
+		return nil, fmt.Errorf("the NATS server %s at %s does not run JetStream", v.ServerName, base)
+	}
+	return v, checkOrphans(ctx, base, v, nc)
 }
 
 func readVarz(ctx context.Context, base string) (*varz, error) {

@@ -2,9 +2,9 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,7 +51,7 @@ func Ensure(ctx context.Context, nc *nats.Conn, shape Shape, durability Durabili
 	if err != nil {
 		return err
 	}
-	for number := range shards {
+	for _, number := range shards {
 		if err := e.shard(ctx, number); err != nil {
 			return err
 		}
@@ -81,21 +81,20 @@ type ensurer struct {
 	logger     *slog.Logger
 }
 
-// shards is how many there should be: never fewer than there are.
-func (e ensurer) shards(ctx context.Context) (int, error) {
-	for n := e.shape.Shards; n < MaxShards; n++ {
-		_, err := e.js.Stream(ctx, StreamName(n))
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			if n > e.shape.Shards {
-				e.logger.Warn("the log has more shards than STREAM_SHARDS; shards are never removed", "shards", n, "STREAM_SHARDS", e.shape.Shards)
-			}
-			return n, nil
-		}
-		if err != nil {
-			return 0, fmt.Errorf("looking for the stream %s: %w", StreamName(n), err)
-		}
+// shards are the numbers of those that there should be: STREAM_SHARDS of them, and whichever there are beyond these.
+func (e ensurer) shards(ctx context.Context) ([]int, error) {
+	all, err := Shards(ctx, e.js)
+	if err != nil {
+		return nil, err
 	}
-	return MaxShards, nil
+	if n := len(all); n > 0 && all[n-1] >= e.shape.Shards {
+		e.logger.Warn("the log has more shards than STREAM_SHARDS; shards are never removed", "last", StreamName(all[n-1]), "STREAM_SHARDS", e.shape.Shards)
+	}
+	for number := range e.shape.Shards {
+		all = append(all, number)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 func (e ensurer) shard(ctx context.Context, number int) error {

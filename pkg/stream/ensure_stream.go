@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -65,11 +64,7 @@ func (e ensurer) merge(have, want jetstream.StreamConfig) (jetstream.StreamConfi
 	next.Replicas = max(have.Replicas, want.Replicas)
 	next.Discard, next.MaxAge, next.MaxMsgs, next.MaxMsgsPerSubject = want.Discard, 0, -1, -1
 	next.AllowAtomicPublish, next.AllowDirect = true, true
-	next.Metadata = maps.Clone(have.Metadata)
-	if next.Metadata == nil {
-		next.Metadata = map[string]string{}
-	}
-	next.Metadata[DurabilityKey] = string(e.durability.replicated(next.Replicas))
+	next.Metadata = noted(have, e.durability, next.Replicas)
 	return next, nil
 }
 

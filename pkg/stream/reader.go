@@ -57,46 +57,40 @@ func JetStream(nc *nats.Conn) jetstream.JetStream {
 	return js
 }
 
-// ShardInfos returns the present state of every shard, in order.
-func ShardInfos(ctx context.Context, js jetstream.JetStream) ([]*jetstream.StreamInfo, error) {
-	var all []*jetstream.StreamInfo
-	for shard := range MaxShards {
-		s, err := js.Stream(ctx, StreamName(shard))
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			break
-		}
-		if err != nil {
-			return nil, fmt.Errorf("asking for the state of %s: %w", StreamName(shard), err)
-		}
-		all = append(all, s.CachedInfo())
-	}
-	if len(all) == 0 {
-		return nil, errors.New("the log has no streams yet (storer migrate creates them)")
-	}
-	return all, nil
-}
-
-// Snapshot returns what the shards hold now, of mail that the log took at or after since (zero: all).
+// Snapshot returns what the shards hold now, of mail that the log took at or after since (zero: all). Unanswered names the
+// shards that did not say; the bounds of the others are returned beside it.
 func (r *Reader) Snapshot(ctx context.Context, since time.Time) ([]Bounds, error) {
 	infos, err := ShardInfos(ctx, r.js)
-	if err != nil {
+	silent, partial := errors.AsType[Unanswered](err)
+	if err != nil && !partial {
 		return nil, err
 	}
-	all := make([]Bounds, len(infos))
-	for shard, info := range infos {
-		b := Bounds{Shard: shard, From: info.State.FirstSeq, To: info.State.LastSeq}
-		if !since.IsZero() {
-			if b.From, err = r.SequenceAt(ctx, shard, since); err != nil {
-				return nil, err
-			}
-			b.From = max(b.From, info.State.FirstSeq)
+	all := make([]Bounds, 0, len(infos))
+	for _, info := range infos {
+		shard, _ := Shard(info.Config.Name)
+		b, err := r.bounds(ctx, shard, info.State, since)
+		if err != nil {
+			silent = append(silent, ShardError{shard, err})
+			continue
 		}
-		if info.State.Msgs == 0 {
-			b.From = b.To + 1
-		}
-		all[shard] = b
+		all = append(all, b)
 	}
-	return all, nil
+	return all, silent.errOrNil()
+}
+
+func (r *Reader) bounds(ctx context.Context, shard int, state jetstream.StreamState, since time.Time) (Bounds, error) {
+	b := Bounds{Shard: shard, From: state.FirstSeq, To: state.LastSeq}
+	if !since.IsZero() {
+		from, err := r.SequenceAt(ctx, shard, since)
+		if err != nil {
+			return b, err
+		}
+		b.From = max(from, state.FirstSeq)
+	}
+	if state.Msgs == 0 {
+		b.From = b.To + 1
+	}
+	return b, nil
 }
 
 // SequenceAt is the first sequence with a mail that the log took at or after t; the one after the last when

@@ -84,7 +84,7 @@ const (
 	PartBytes = 896 << 10
 	// MaxEnvelopeBytes bounds the encoded envelope: the server takes at most 64 KiB of headers.
 	MaxEnvelopeBytes = 48 << 10
-	// MaxShards bounds the probing for shards, not what is sensible.
+	// MaxShards bounds what STREAM_SHARDS may ask for, not what is sensible.
 	MaxShards = 256
 )
 

@@ -10,7 +10,8 @@ import (
 
 // metrics are what the storer itself measures; the store, the worker and the janitor have their own.
 type metrics struct {
-	delay prometheus.Histogram
+	delay  prometheus.Histogram
+	unread prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -19,8 +20,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Help:                        "Time from the end of a mail's data at the ingress to its commit in the database; live mail only.",
 		Buckets:                     []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600},
 		NativeHistogramBucketFactor: 1.1,
+	}), unread: prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sluice_log_sync_unread",
+		Help: "1 while it cannot be read whether the log's servers sync before they acknowledge (NATS_MONITOR_URL); what was read before holds.",
 	})}
-	reg.MustRegister(m.delay)
+	reg.MustRegister(m.delay, m.unread)
 	return m
 }
 

@@ -58,6 +58,7 @@ type Service struct {
 	worker  *consume.Worker
 	janitor *retain.Janitor
 	auditor *audit.Periodic
+	metrics *metrics
 }
 
 // New makes a storer; nothing happens before Run.
@@ -97,7 +98,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	}
 	deps.Health.Register("database", deps.Store.Ping)
 	deps.Health.Register("worker", worker.Health)
-	return &Service{cfg: cfg, deps: deps, worker: worker, janitor: janitor, auditor: auditor}, nil
+	return &Service{cfg: cfg, deps: deps, worker: worker, janitor: janitor, auditor: auditor, metrics: metrics}, nil
 }
 
 // Run ensures the log and the database, and then stores mail until ctx ends. Before it returns it finishes the batch in
@@ -110,6 +111,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Add("worker", finishGrace, s.worker.Run)
 	group.Add("janitor", stopGrace, s.janitor.Run)
 	group.Add("auditor", stopGrace, s.auditor.Run)
+	group.Add("durability", stopGrace, s.watchDurability)
 	group.Add("maintenance", stopGrace, s.maintain)
 	return group.Run(ctx)
 }
@@ -120,7 +122,7 @@ func Prepare(ctx context.Context, shape stream.Shape, deps Deps) error {
 	err := await.Until(ctx, deps.Logger, "the log to be ready", func(ctx context.Context) error {
 		durability, err := deps.Durability(ctx)
 		if err != nil {
-			deps.Logger.Warn("cannot tell whether the log syncs before it acknowledges", "reason", err)
+			deps.Logger.Warn("cannot tell whether the log syncs before it acknowledges; what was read before holds", "reason", err)
 		}
 		return stream.Ensure(ctx, deps.Conn, shape, durability, deps.Logger)
 	})

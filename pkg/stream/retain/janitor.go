@@ -108,11 +108,8 @@ func (j *Janitor) poke() {
 // round looks at every shard once, and purges when the lease is ours. It returns when to look again.
 func (j *Janitor) round(ctx context.Context) (time.Duration, error) {
 	infos, err := stream.ShardInfos(ctx, j.js)
-	if err != nil {
-		return j.slow, err
-	}
 	wait := j.slow
-	var errs []error
+	errs := []error{err} // a shard that does not answer stops only itself
 	for _, info := range infos {
 		s := shardState{info: info, now: time.Now()}
 		if err := j.tend(ctx, &s); err != nil {

@@ -1,0 +1,95 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
+)
+
+// broken is a world some of which does not answer.
+type broken struct {
+	*world
+	shard, state, heads, letters, rows bool
+}
+
+var errAway = errors.New("no answer")
+
+func (b broken) Snapshot(ctx context.Context, since time.Time) ([]stream.Bounds, error) {
+	all, err := b.world.Snapshot(ctx, since)
+	if b.shard {
+		return all[:1], stream.Unanswered{{Shard: 1, Err: errAway}}
+	}
+	return all, err
+}
+
+func (b broken) SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error) {
+	if b.state && shard == 1 {
+		return 0, errAway
+	}
+	return b.world.SettledUpTo(ctx, shard, consumer)
+}
+
+func (b broken) Heads(ctx context.Context, bounds stream.Bounds, fn func(stream.Head) error) error {
+	if b.heads && bounds.Shard == 1 {
+		bounds.To /= 2
+		if err := b.world.Heads(ctx, bounds, fn); err != nil {
+			return err
+		}
+		return errAway
+	}
+	return b.world.Heads(ctx, bounds, fn)
+}
+
+func (b broken) List(ctx context.Context, fn func(dead.Letter) error) error {
+	if b.letters {
+		return errAway
+	}
+	return b.world.List(ctx, fn)
+}
+
+func (b broken) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error {
+	if b.rows {
+		return errAway
+	}
+	return b.world.IDs(ctx, from, to, fn)
+}
+
+// What does not answer is named, it makes no mail missing or extra, and what does answer is audited all the same.
+func TestWhatDoesNotAnswerIsNotKnown(t *testing.T) {
+	for name, tt := range map[string]struct {
+		broken
+		stored int64 // of 10 mails in shard 0 and 20 in shard 1
+	}{
+		"a shard":              {broken{shard: true}, 10},
+		"a shard's consumer":   {broken{state: true}, 10},
+		"the middle of a walk": {broken{heads: true}, 20},
+		"the dead letters":     {broken{letters: true}, 0},
+		"the database":         {broken{rows: true}, 0},
+	} {
+		w := newWorld(2)
+		acks := new(Acks)
+		for i := range 30 {
+			id := w.accept(min(i%3, 1), true)
+			acks.Add(id, shaOf(id))
+		}
+		tt.world = w
+		r, err := Run(t.Context(), tt, tt, tt, Options{Acks: acks})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.NotKnown) == 0 || !strings.Contains(strings.Join(r.NotKnown, " "), errAway.Error()) {
+			t.Errorf("%s does not answer, and not known is %q", name, r.NotKnown)
+		}
+		if r.Unaccounted() != 0 || r.Extra != 0 || r.Stored != tt.stored {
+			t.Errorf("%s does not answer: %+v, %+v", name, r, *r.Acks)
+		}
+	}
+}

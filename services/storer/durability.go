@@ -1,0 +1,41 @@
+package storer
+
+import (
+	"context"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// durabilityEvery is how often the log's servers are asked how they sync: one may have been restarted with another setting.
+const durabilityEvery = time.Minute
+
+// watchDurability keeps what the ingresses find in the log about its acknowledgements true until ctx ends.
+func (s *Service) watchDurability(ctx context.Context) error {
+	said := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(durabilityEvery):
+		}
+		err := s.noteDurability(ctx)
+		switch {
+		case err == nil:
+			said = ""
+		case ctx.Err() == nil && err.Error() != said:
+			said = err.Error()
+			s.deps.Logger.Warn("cannot tell whether the log syncs before it acknowledges; what was read before holds", "reason", err)
+		}
+	}
+}
+
+func (s *Service) noteDurability(ctx context.Context) error {
+	durability, err := s.deps.Durability(ctx)
+	s.metrics.unread.Set(0)
+	if err != nil {
+		s.metrics.unread.Set(1)
+		return err
+	}
+	return stream.NoteDurability(ctx, s.deps.Conn, durability, s.deps.Logger)
+}
