@@ -153,3 +153,43 @@ func TestTenMinutesAway(t *testing.T) {
 		})
 	}
 }
+
+// TestPayloadIsNotReusedWhileSent: a pack may be decided, by the answer to an earlier attempt, while the connection is
+// still given the bytes of the next one.
+func TestPayloadIsNotReusedWhileSent(t *testing.T) {
+	w := newWorld(t)
+	w.add(stream.MaxPackBytes)
+	first := w.newest()
+	w.handed(first, nil)
+	w.pass(answerWait + firstPause)
+	second := w.newest() // told to be sent, not yet written
+	w.say(first, ack)
+	w.add(stream.MaxPackBytes)
+	w.write(second)
+	w.handed(second, nil)
+	w.end()
+}
+
+// TestConnectionLost: what is on its way when the connection goes is sent again as soon as there is one, without waiting
+// for an answer that cannot come.
+func TestConnectionLost(t *testing.T) {
+	w := newWorld(t)
+	m := w.add(100)
+	w.handed(w.transit[0], nil)
+	w.link(false)
+	if w.newest() != nil {
+		t.Fatal("an answer is still waited for")
+	}
+	w.pass(10 * time.Millisecond)
+	w.link(true)
+	if len(w.transit) != 2 {
+		t.Fatalf("%d attempts after the connection is back, want a second one at once", len(w.transit))
+	}
+	w.handed(w.transit[1], nil)
+	w.decide(w.transit[1], nil)
+	w.reply(w.transit[1])
+	if !m.told || m.err != nil {
+		t.Errorf("told %v", m.err)
+	}
+	w.end()
+}
