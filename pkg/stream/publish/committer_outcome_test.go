@@ -248,3 +248,23 @@ func TestUnconfirmedIsNothingElse(t *testing.T) {
 		t.Errorf("told %v", m.err)
 	}
 }
+
+// TestLeavingTheQueue: a mail that gives up before it is packed was never sent, and its bytes are its caller's again.
+func TestLeavingTheQueue(t *testing.T) {
+	w := newWorld(t)
+	w.add(100)
+	m := w.add(100)
+	w.add(100)
+	w.leave(m)
+	if !errors.Is(m.err, ErrUnavailable) {
+		t.Errorf("told %v, want %v", m.err, ErrUnavailable)
+	}
+	w.handed(w.transit[0], nil)
+	w.decide(w.transit[0], nil)
+	w.reply(w.transit[0])
+	w.pass(gatherTimes * time.Second)
+	if len(w.transit) < 2 || len(w.transit[1].mails) != 1 || w.transit[1].mails[0] == m {
+		t.Fatalf("%d packs left, want a second one with the third mail alone", len(w.transit))
+	}
+	w.end()
+}
