@@ -25,7 +25,7 @@ type Config struct {
 	Primary    string   `envconfig:"INGRESS_PRIMARY_DOMAIN" desc:"when set, every accepted domain is an alias: the mailbox is the local part at this domain"`
 	Recipients string   `envconfig:"INGRESS_RECIPIENTS" default:"any" oneof:"any kv" desc:"kv: only recipients in the policy bucket (sluicectl recipients)"`
 
-	MaxMessageBytes env.Bytes `envconfig:"INGRESS_MAX_MESSAGE_BYTES" default:"25MiB" min:"64KiB" desc:"largest mail, advertised as SIZE"`
+	MaxMessageBytes env.Bytes `envconfig:"INGRESS_MAX_MESSAGE_BYTES" default:"25MiB" min:"64KiB" max:"256MiB" desc:"largest mail, advertised as SIZE"`
 	MaxRcpts        int       `envconfig:"INGRESS_MAX_RCPTS" default:"100" min:"100" desc:"recipients of one mail"`
 	MaxMails        int       `envconfig:"INGRESS_MAX_MAILS" default:"0" min:"0" desc:"mails on one connection; 0 is no limit"`
 
@@ -108,5 +108,5 @@ func (c Config) spool() spool.Config {
 }
 
 func (c Config) policy() policy.Config {
-	return policy.Config{Domains: c.Domains, PrimaryDomain: c.Primary, Hostname: c.hostname(), Mode: policy.Mode(c.Recipients), Live: true}
+	return policy.Config{Domains: c.Domains, PrimaryDomain: c.Primary, Hostname: c.hostname(), Mode: policy.Mode(c.Recipients), Live: true, Literals: ownAddresses()}
 }
