@@ -135,7 +135,7 @@ func TestChangesAreInForceWithinASecond(t *testing.T) {
 		}
 	}
 	for _, p := range policies {
-	eventually(t, p, "ann@elsewhere.example", ErrRelay) // the bucket has been read
+		eventually(t, p, "ann@elsewhere.example", ErrRelay) // the bucket has been read
 	}
 	text, err := AddRecipient(t.Context(), kv, "Ann@Example.com")
 	try(t, text, err)
