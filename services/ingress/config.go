@@ -35,6 +35,11 @@ type Config struct {
 	ConnRate       int       `envconfig:"INGRESS_CONN_RATE" default:"0" min:"0" desc:"new connections of one IPv4 address or /64 in a minute; 0 is no limit"`
 	LimitExempt    env.CIDRs `envconfig:"INGRESS_LIMIT_EXEMPT" default:"loopback" desc:"networks the limits per address do not count"`
 
+	IdleTimeout    time.Duration `envconfig:"INGRESS_IDLE_TIMEOUT" default:"5m" min:"10s" desc:"wait for a client's next command; RFC 5321 wants five minutes"`
+	MaxErrors      int           `envconfig:"INGRESS_MAX_ERRORS" default:"10" min:"1" desc:"protocol errors since the last delivery that end a connection"`
+	MaxJunk        int           `envconfig:"INGRESS_MAX_JUNK" default:"50" min:"1" desc:"commands that move no mail (NOOP, RSET, …) before each further one is an error"`
+	MaxRefusedRcpt int           `envconfig:"INGRESS_MAX_REFUSED_RCPTS" default:"100" min:"1" desc:"refused recipients since the last delivery that end a connection"`
+
 	DataTimeout  time.Duration `envconfig:"INGRESS_DATA_TIMEOUT" default:"60m" min:"1s" desc:"longest time one mail may take"`
 	MemoryBudget env.Bytes     `envconfig:"INGRESS_MEMORY_BUDGET" default:"256MiB" min:"1MiB" desc:"memory for mails being received; beyond it they go to files"`
 	SpoolDir     string        `envconfig:"INGRESS_SPOOL_DIR" desc:"where those files go; the system's temporary directory when empty"`
@@ -91,7 +96,10 @@ func (c Config) server(pii bool) smtpd.Config {
 		XClientFrom:     c.XClientFrom,
 		TLSCert:         c.TLSCert,
 		TLSKey:          c.TLSKey,
-		Timeouts:        smtpd.Timeouts{DataTotal: c.DataTimeout},
+		Timeouts:        smtpd.Timeouts{Idle: c.IdleTimeout, DataTotal: c.DataTimeout},
+		MaxErrors:       c.MaxErrors,
+		MaxJunk:         c.MaxJunk,
+		MaxRefusedRcpts: c.MaxRefusedRcpt,
 		LogPII:          pii,
 	}
 	if c.ProxyProtocol == "require" {
