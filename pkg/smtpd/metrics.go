@@ -22,13 +22,13 @@ type metrics struct {
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "sluice_smtp_" + name, Help: help}, labels)
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		connections: counters("connections_total", "Connections by how they began: accepted, limited, early_talker, proxy_refused, health_check, tls_failed.", "result"),
+		connections: counters("sluice_smtp_connections_total", "Connections by how they began: accepted, limited, early_talker, proxy_refused, health_check, tls_failed.", "result"),
 		active:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_smtp_sessions_active", Help: "Client sessions open now."}),
-		commands:    counters("commands_total", "Commands by verb and first digit of the reply.", "verb", "code_class"),
-		messages:    counters("messages_total", "Mails by outcome: accepted, rejected (5xx), tempfail (4xx), aborted (the client left, or took it back; nothing stored).", "result"),
+		commands:    counters("sluice_smtp_commands_total", "Commands by verb and first digit of the reply.", "verb", "code_class"),
+		messages:    counters("sluice_smtp_messages_total", "Mails by outcome: accepted, rejected (5xx), tempfail (4xx), aborted (the client left, or took it back; nothing stored).", "result"),
 		messageSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sluice_smtp_message_size_bytes", Help: "Size of accepted mails.",
 			Buckets: prometheus.ExponentialBuckets(1024, 4, 9), // 1 KiB to 64 MiB
@@ -37,9 +37,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "sluice_smtp_data_duration_seconds", Help: "From the first byte asked for to the last one received.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12), // 1 ms to 70 min
 		}),
-		limits:     counters("limits_total", "Connections refused, by the limit they hit.", "limit"),
-		timeouts:   counters("timeouts_total", "Sessions closed for waiting too long, by where: command, data, write, proxy, tls.", "phase"),
-		handshakes: counters("tls_handshakes_total", "TLS handshakes by result: ok, failed, busy.", "result"),
+		limits:     counters("sluice_smtp_limits_total", "Connections refused, by the limit they hit.", "limit"),
+		timeouts:   counters("sluice_smtp_timeouts_total", "Sessions closed for waiting too long, by where: command, data, write, proxy, tls.", "phase"),
+		handshakes: counters("sluice_smtp_tls_handshakes_total", "TLS handshakes by result: ok, failed, busy.", "result"),
 		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_smtp_panics_total", Help: "Sessions ended by a programming error."}),
 	}
 	for _, c := range []prometheus.Collector{
