@@ -16,12 +16,14 @@ import (
 //
 //	domain.<base64url of the pattern>       example.com, *.example.com, *
 //	rcpt.<base64url of the mailbox>         ann@example.com
+//	empty.<base64url of domain or rcpt>     somebody removed the last one of these: that there is none is no accident
 //
 // Both are normalised first. The key alone counts; the value repeats it in plain text for whoever looks into the
 // bucket with other tools.
 const (
 	domainKeys    = "domain"
 	recipientKeys = "rcpt"
+	emptyKeys     = "empty"
 )
 
 func key(kind, text string) string {
@@ -88,6 +90,14 @@ func put(ctx context.Context, kv jetstream.KeyValue, kind, text string, normalis
 	if _, err := kv.PutString(ctx, key(kind, text), text); err != nil {
 		return "", fmt.Errorf("adding %s to the policy bucket: %w", text, err)
 	}
+	// From now on an empty list is an accident again.
+	_, err = kv.Get(ctx, key(emptyKeys, kind))
+	if err == nil {
+		err = kv.Delete(ctx, key(emptyKeys, kind))
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+		return "", fmt.Errorf("adding %s to the policy bucket: %w", text, err)
+	}
 	return text, nil
 }
 
@@ -103,10 +113,29 @@ func remove(ctx context.Context, kv jetstream.KeyValue, kind, text string, norma
 	if err == nil {
 		err = kv.Delete(ctx, key(kind, text))
 	}
+	if err == nil {
+		err = markEmpty(ctx, kv, kind)
+	}
 	if err != nil {
 		return "", fmt.Errorf("removing %s from the policy bucket: %w", text, err)
 	}
 	return text, nil
+}
+
+// markEmpty writes down that a list is empty on purpose, when it is.
+func markEmpty(ctx context.Context, kv jetstream.KeyValue, kind string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	lister, err := kv.ListKeysFiltered(ctx, kind+".>")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lister.Stop() }()
+	for range lister.Keys() {
+		return nil
+	}
+	_, err = kv.PutString(ctx, key(emptyKeys, kind), "on purpose")
+	return err
 }
 
 func list(ctx context.Context, kv jetstream.KeyValue, kind string) ([]string, error) {

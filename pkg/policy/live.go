@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,12 +24,10 @@ const (
 // liveSet is what the bucket holds; immutable once it is stored in Policy.live.
 type liveSet struct {
 	domains    domains
-	recipients map[string]struct{}
-}
-
-func (s *liveSet) hasRecipient(mailbox string) bool {
-	_, ok := s.recipients[mailbox]
-	return ok
+	recipients *recipientSet
+	// noRecipients says that there are none on purpose. A bucket that is empty for no reason was lost, most likely: who
+	// believed it would bounce the mail of everybody.
+	noRecipients bool
 }
 
 // Loaded says whether the bucket has been read at least once.
@@ -150,7 +147,22 @@ func (f *follower) apply(entry jetstream.KeyValueEntry) {
 	f.state.set(entry.Key(), entry.Operation() == jetstream.KeyValuePut)
 }
 
-func (f *follower) publish() { f.policy.live.Store(f.state.freeze()) }
+// publish puts what is known in force. A list that was not empty and is now, without the word of whoever emptied it,
+// stays as it was.
+func (f *follower) publish() {
+	set := f.state.freeze()
+	if old := f.policy.live.Load(); old != nil {
+		if set.recipients.len() == 0 && !set.noRecipients && old.recipients.len() > 0 {
+			set.recipients = old.recipients
+			f.policy.doubts.Add(1)
+		}
+		if set.domains.len() == 0 && !f.state.emptied[domainKeys] && old.domains.len() > 0 {
+			set.domains = old.domains
+			f.policy.doubts.Add(1)
+		}
+	}
+	f.policy.live.Store(set)
+}
 
 // verify finds out whether changes have passed the watch by. A bucket that is ahead may only be faster than the
 // watch: it counts when the watch has stood still since the last look.
@@ -174,28 +186,35 @@ func (f *follower) verify(ctx context.Context) error {
 }
 
 // bucketState is what the keys seen so far amount to.
-type bucketState map[string]map[string]struct{}
+type bucketState struct {
+	domains    map[string]struct{}
+	recipients *growingSet
+	emptied    map[string]bool // lists that somebody has emptied on purpose, by kind
+}
 
 func newBucketState() bucketState {
-	return bucketState{domainKeys: {}, recipientKeys: {}}
+	return bucketState{domains: make(map[string]struct{}), recipients: new(growingSet), emptied: make(map[string]bool)}
 }
 
 // set records that a key is there or not. Keys that are not as AddDomain or AddRecipient write them are ignored.
 func (b bucketState) set(k string, present bool) {
 	kind, text, ok := parseKey(k)
-	if !ok || b[kind] == nil {
-		return
-	}
-	if present {
-		b[kind][text] = struct{}{}
-	} else {
-		delete(b[kind], text)
+	switch {
+	case !ok:
+	case kind == recipientKeys:
+		b.recipients.set(text, present)
+	case kind == emptyKeys:
+		b.emptied[text] = present
+	case kind == domainKeys && present:
+		b.domains[text] = struct{}{}
+	case kind == domainKeys:
+		delete(b.domains, text)
 	}
 }
 
 func (b bucketState) freeze() *liveSet {
-	set := &liveSet{domains: newDomains(nil), recipients: maps.Clone(b[recipientKeys])}
-	for pattern := range b[domainKeys] {
+	set := &liveSet{domains: newDomains(nil), recipients: b.recipients.freeze(), noRecipients: b.emptied[recipientKeys]}
+	for pattern := range b.domains {
 		set.domains.add(pattern)
 	}
 	return set

@@ -135,7 +135,7 @@ func TestChangesAreInForceWithinASecond(t *testing.T) {
 		}
 	}
 	for _, p := range policies {
-		eventually(t, p, "ann@example.com", ErrUnknown) // an empty bucket is read, too
+		eventually(t, p, "ann@elsewhere.example", ErrRelay) // the bucket has been read
 	}
 	text, err := AddRecipient(t.Context(), kv, "Ann@Example.com")
 	try(t, text, err)
@@ -239,7 +239,7 @@ func TestManyRecipients(t *testing.T) {
 	kv := b.create()
 	p := newPolicy(t, Config{Domains: []string{"example.com"}, Mode: ModeKV})
 	b.follow(p)
-	eventually(t, p, "ann@example.com", ErrUnknown)
+	eventually(t, p, "ann@elsewhere.example", ErrRelay) // the bucket has been read
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
 	for range 2 {
@@ -249,7 +249,7 @@ func TestManyRecipients(t *testing.T) {
 				case <-stop:
 					return
 				default:
-					if _, err := rcpt(p, "user0@example.com"); err != nil && err != ErrUnknown {
+					if _, err := rcpt(p, "user0@example.com"); err != nil && err != ErrUnknown && err != ErrUnavailable { // there is none yet
 						t.Errorf("while changing: %v", err)
 						return
 					}
@@ -285,5 +285,76 @@ func BenchmarkResolve(b *testing.B) {
 		if _, err := p.Resolve("Ann.Smith", "mail.example.net", false); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Whoever lost the bucket, or made it anew, did not mean to bounce the mail of everybody (promise 2).
+func TestEmptyBucketBouncesNobody(t *testing.T) {
+	b := startBroker(t)
+	kv := b.create()
+	p := newPolicy(t, Config{Domains: []string{"example.com"}, Mode: ModeKV})
+	b.follow(p)
+	eventually(t, p, "ann@elsewhere.example", ErrRelay) // the bucket has been read
+	if _, err := rcpt(p, "ann@example.com"); err != ErrUnavailable {
+		t.Errorf("nobody was ever added: %v, want %v", err, ErrUnavailable)
+	}
+	_, err := AddRecipient(t.Context(), kv, "ann@example.com")
+	try(t, "adding", err)
+	_, err = AddDomain(t.Context(), kv, "live.example")
+	try(t, "adding", err)
+	eventually(t, p, "ann@example.com", nil)
+	eventually(t, p, "bob@live.example", ErrUnknown)
+	try(t, "deleting the bucket", b.js.DeleteKeyValue(t.Context(), bucket))
+	b.create()
+	deadline := time.After(20 * time.Second)
+	for p.doubts.Load() < 2 {
+		select {
+		case <-deadline:
+			t.Fatal("the new bucket was not read in 20 s")
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if _, err := rcpt(p, "ann@example.com"); err != nil {
+		t.Errorf("the bucket was made anew: %v", err)
+	}
+	if _, err := rcpt(p, "bob@live.example"); err != ErrUnknown {
+		t.Errorf("the bucket was made anew: %v", err)
+	}
+}
+
+// The last one may go, when somebody says so.
+func TestLastRecipientCanBeRemoved(t *testing.T) {
+	b := startBroker(t)
+	kv := b.create()
+	p := newPolicy(t, Config{Domains: []string{"example.com"}, Mode: ModeKV})
+	b.follow(p)
+	for range 2 {
+		_, err := AddRecipient(t.Context(), kv, "ann@example.com")
+		try(t, "adding", err)
+		eventually(t, p, "ann@example.com", nil)
+		_, err = RemoveRecipient(t.Context(), kv, "ann@example.com")
+		try(t, "removing", err)
+		eventually(t, p, "ann@example.com", ErrUnknown)
+	}
+}
+
+// A change costs what it changes, not what there is.
+func TestChangeCopiesLittle(t *testing.T) {
+	var g growingSet
+	for i := range 200_000 {
+		g.set(fmt.Sprintf("user%d@example.com", i), true)
+	}
+	before := g.freeze()
+	cost := testing.Benchmark(func(b *testing.B) {
+		for i := range b.N {
+			g.set("new@example.com", i%2 == 0)
+			g.freeze()
+		}
+	})
+	if cost.AllocedBytesPerOp() > 100<<10 {
+		t.Errorf("one change copies %d bytes", cost.AllocedBytesPerOp())
+	}
+	if before.has("new@example.com") || before.len() != 200_000 {
+		t.Error("a frozen set has changed")
 	}
 }

@@ -8,20 +8,22 @@ func (p *Policy) Collector() prometheus.Collector {
 		policy:     p,
 		domains:    prometheus.NewDesc("sluice_policy_domains", "Accepted domains and domain patterns by where they come from.", []string{"source"}, nil),
 		recipients: prometheus.NewDesc("sluice_policy_recipients", "Recipients in the policy bucket, as last known.", nil, nil),
+		doubts:     prometheus.NewDesc("sluice_policy_empty_ignored_total", "Times the bucket was found without domains or recipients although nobody had removed the last one; what was known stayed in force.", nil, nil),
 		loaded:     prometheus.NewDesc("sluice_policy_loaded", "1 once the policy bucket has been read.", nil, nil),
 	}
 }
 
 // collector counts when it is asked: the sets are immutable, so a gauge could only be late.
 type collector struct {
-	policy                      *Policy
-	domains, recipients, loaded *prometheus.Desc
+	policy                              *Policy
+	domains, recipients, loaded, doubts *prometheus.Desc
 }
 
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.domains
 	descs <- c.recipients
 	descs <- c.loaded
+	descs <- c.doubts
 }
 
 func (c *collector) Collect(metrics chan<- prometheus.Metric) {
@@ -34,6 +36,7 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	gauge(c.domains, float64(c.policy.static.len()), "config")
 	gauge(c.domains, float64(live.domains.len()), "bucket")
-	gauge(c.recipients, float64(len(live.recipients)))
+	gauge(c.recipients, float64(live.recipients.len()))
 	gauge(c.loaded, loaded)
+	metrics <- prometheus.MustNewConstMetric(c.doubts, prometheus.CounterValue, float64(c.policy.doubts.Load()))
 }

@@ -52,7 +52,8 @@ type Policy struct {
 	literals map[netip.Addr]struct{}
 	maxLocal int
 
-	live atomic.Pointer[liveSet] // nil until the bucket has been read once
+	live   atomic.Pointer[liveSet] // nil until the bucket has been read once
+	doubts atomic.Int64            // times a list was found empty and not believed to be
 
 	verifyEvery, retryEvery time.Duration
 }
@@ -138,9 +139,9 @@ func (p *Policy) Resolve(local, domain string, smtputf8 bool) (mailbox string, e
 		return mailbox, err
 	}
 	switch {
-	case live == nil:
+	case live == nil, live.recipients.len() == 0 && !live.noRecipients:
 		return "", ErrUnavailable
-	case live.hasRecipient(mailbox), given != mailbox && live.hasRecipient(given):
+	case live.recipients.has(mailbox), given != mailbox && live.recipients.has(given):
 		return mailbox, nil
 	}
 	return "", ErrUnknown

@@ -99,7 +99,7 @@ func ehloReply(cfg *SessionConfig, peer *Peer) Reply {
 		list += "STARTTLS\n"
 	}
 	if peer.XClient {
-		list += "XCLIENT ADDR PORT NAME HELO PROTO\n"
+		list += "XCLIENT ADDR PORT\n"
 	}
 	list += "LIMITS RCPTMAX=" + strconv.Itoa(cfg.MaxRcpts) // RFC 9422
 	if cfg.MaxMails > 0 {

@@ -152,6 +152,9 @@ func (s *Session) runXClient(arg string) Event {
 	if err != nil {
 		return s.protocolError(badXClientReply(err))
 	}
+	if !s.peer.Proxy.IsValid() {
+		s.peer.Proxy = s.peer.Client // who says so
+	}
 	s.peer.Client = client
 	s.helo, s.esmtp = "", false
 	s.reply(greeting(s.cfg.Hostname))

@@ -1,6 +1,7 @@
 package smtp
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -72,5 +73,24 @@ func TestOneDataWithoutRecipientsIsNoError(t *testing.T) {
 	p.say("EHLO client.example\r\n")
 	for range 30 {
 		wantReplies(t, p.say("MAIL FROM:<a@sender.example>\r\nRCPT TO:<nobody@example.com>\r\nDATA\r\nRSET\r\n"), "250 550 554 250")
+	}
+}
+
+// The envelope keeps who spoke for the client, and only what is recorded is offered.
+func TestXClientKeepsTheProxy(t *testing.T) {
+	peer := testPeer()
+	peer.XClient = true
+	p := newPlayer(testConfig(), peer)
+	p.s.Greet()
+	p.flush()
+	if offer := p.say("EHLO proxy.example\r\n"); !strings.Contains(offer, "XCLIENT ADDR PORT\r\n") {
+		t.Errorf("offered: %q", offer)
+	}
+	p.say("XCLIENT ADDR=198.51.100.1 PORT=4660\r\n")
+	p.say("EHLO client.example\r\n")
+	p.say("MAIL FROM:<a@sender.example>\r\n")
+	env := p.s.Envelope()
+	if string(env.GetClient().GetIp()) != "\xc6\x33\x64\x01" || string(env.GetProxy().GetIp()) != "\xc0\x00\x02\x07" {
+		t.Errorf("client %v, proxy %v", env.GetClient(), env.GetProxy())
 	}
 }

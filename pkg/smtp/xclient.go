@@ -8,8 +8,8 @@ import (
 )
 
 // parseXClient parses the arguments of XCLIENT (https://www.postfix.org/XCLIENT_README.html) and returns client
-// with ADDR and PORT replaced. The other attributes say what we do not record or ask ourselves; they are checked
-// and dropped.
+// with ADDR and PORT replaced. The other attributes say what we do not record or ask ourselves; they are not offered, but
+// checked and dropped where a proxy sends them all the same.
 func parseXClient(arg string, client netip.AddrPort) (netip.AddrPort, error) {
 	if arg == "" {
 		return client, errors.New("no attributes")

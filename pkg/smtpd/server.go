@@ -194,7 +194,7 @@ func (s *Server) handshakesBusy() bool {
 func (c Config) session() smtp.SessionConfig {
 	return smtp.SessionConfig{
 		Hostname: c.Hostname, MaxMessageBytes: c.MaxMessageBytes, MaxRcpts: c.MaxRcpts, MaxMails: c.MaxMails,
-		MaxErrors: 10, MaxJunk: 50, MaxRejectedRcpts: 100,
+		MaxErrors: c.MaxErrors, MaxJunk: c.MaxJunk, MaxRejectedRcpts: c.MaxRefusedRcpts,
 		BareLF: c.BareLF, StartTLS: c.TLSCert != "",
 	}
 }

@@ -42,6 +42,9 @@ type Config struct {
 	MaxRcpts int
 	// MaxMails is the number of mails per connection [0: no limit].
 	MaxMails int
+	// MaxErrors are the protocol errors [10], MaxRefusedRcpts the refused recipients [100] since the last delivery that
+	// end a connection; MaxJunk is how many commands that move no mail are no errors [50].
+	MaxErrors, MaxJunk, MaxRefusedRcpts int
 	// BareLF says what becomes of a line feed without carriage return.
 	BareLF smtp.BareLFMode
 
@@ -102,6 +105,9 @@ func (c Config) withDefaults() Config {
 	c.MaxConns = cmp.Or(c.MaxConns, 10000)
 	c.MaxConnsPerIP = cmp.Or(c.MaxConnsPerIP, 50)
 	c.MaxConnsPerNet = cmp.Or(c.MaxConnsPerNet, 200)
+	c.MaxErrors = cmp.Or(c.MaxErrors, 10)
+	c.MaxJunk = cmp.Or(c.MaxJunk, 50)
+	c.MaxRefusedRcpts = cmp.Or(c.MaxRefusedRcpts, 100)
 	t := &c.Timeouts
 	t.Idle = cmp.Or(t.Idle, 300*time.Second)
 	t.IdleOverload = min(t.Idle, cmp.Or(t.IdleOverload, 10*time.Second))

@@ -25,7 +25,7 @@ type Config struct {
 	Primary    string   `envconfig:"INGRESS_PRIMARY_DOMAIN" desc:"when set, every accepted domain is an alias: the mailbox is the local part at this domain"`
 	Recipients string   `envconfig:"INGRESS_RECIPIENTS" default:"any" oneof:"any kv" desc:"kv: only recipients in the policy bucket (sluicectl recipients)"`
 
-	MaxMessageBytes env.Bytes `envconfig:"INGRESS_MAX_MESSAGE_BYTES" default:"25MiB" min:"64KiB" desc:"largest mail, advertised as SIZE"`
+	MaxMessageBytes env.Bytes `envconfig:"INGRESS_MAX_MESSAGE_BYTES" default:"25MiB" min:"64KiB" max:"256MiB" desc:"largest mail, advertised as SIZE"`
 	MaxRcpts        int       `envconfig:"INGRESS_MAX_RCPTS" default:"100" min:"100" desc:"recipients of one mail"`
 	MaxMails        int       `envconfig:"INGRESS_MAX_MAILS" default:"0" min:"0" desc:"mails on one connection; 0 is no limit"`
 
@@ -34,6 +34,11 @@ type Config struct {
 	MaxConnsPerNet int       `envconfig:"INGRESS_MAX_CONNS_PER_NET" default:"200" min:"0" desc:"connections of one /24 or /64; 0 is no limit"`
 	ConnRate       int       `envconfig:"INGRESS_CONN_RATE" default:"0" min:"0" desc:"new connections of one IPv4 address or /64 in a minute; 0 is no limit"`
 	LimitExempt    env.CIDRs `envconfig:"INGRESS_LIMIT_EXEMPT" default:"loopback" desc:"networks the limits per address do not count"`
+
+	IdleTimeout    time.Duration `envconfig:"INGRESS_IDLE_TIMEOUT" default:"5m" min:"10s" desc:"wait for a client's next command; RFC 5321 wants five minutes"`
+	MaxErrors      int           `envconfig:"INGRESS_MAX_ERRORS" default:"10" min:"1" desc:"protocol errors since the last delivery that end a connection"`
+	MaxJunk        int           `envconfig:"INGRESS_MAX_JUNK" default:"50" min:"1" desc:"commands that move no mail (NOOP, RSET, …) before each further one is an error"`
+	MaxRefusedRcpt int           `envconfig:"INGRESS_MAX_REFUSED_RCPTS" default:"100" min:"1" desc:"refused recipients since the last delivery that end a connection"`
 
 	DataTimeout  time.Duration `envconfig:"INGRESS_DATA_TIMEOUT" default:"60m" min:"1s" desc:"longest time one mail may take"`
 	MemoryBudget env.Bytes     `envconfig:"INGRESS_MEMORY_BUDGET" default:"256MiB" min:"1MiB" desc:"memory for mails being received; beyond it they go to files"`
@@ -91,7 +96,10 @@ func (c Config) server(pii bool) smtpd.Config {
 		XClientFrom:     c.XClientFrom,
 		TLSCert:         c.TLSCert,
 		TLSKey:          c.TLSKey,
-		Timeouts:        smtpd.Timeouts{DataTotal: c.DataTimeout},
+		Timeouts:        smtpd.Timeouts{Idle: c.IdleTimeout, DataTotal: c.DataTimeout},
+		MaxErrors:       c.MaxErrors,
+		MaxJunk:         c.MaxJunk,
+		MaxRefusedRcpts: c.MaxRefusedRcpt,
 		LogPII:          pii,
 	}
 	if c.ProxyProtocol == "require" {
@@ -108,5 +116,5 @@ func (c Config) spool() spool.Config {
 }
 
 func (c Config) policy() policy.Config {
-	return policy.Config{Domains: c.Domains, PrimaryDomain: c.Primary, Hostname: c.hostname(), Mode: policy.Mode(c.Recipients), Live: true}
+	return policy.Config{Domains: c.Domains, PrimaryDomain: c.Primary, Hostname: c.hostname(), Mode: policy.Mode(c.Recipients), Live: true, Literals: ownAddresses()}
 }

@@ -125,11 +125,14 @@ func (s *Service) serve(ctx context.Context) error {
 	start := func(listeners []net.Listener, kind smtpd.ListenerKind) {
 		for _, l := range listeners {
 			go func() { failed <- s.server.Serve(l, kind) }()
-			s.deps.Logger.Info("accepting mail", "address", l.Addr().String(), "implicit_tls", kind == smtpd.ListenerTLS)
+			s.deps.Logger.Info("accepting mail", "address", l.Addr().String(), "implicit_tls", kind == smtpd.ListenerTLS, "hostname", s.cfg.hostname())
 		}
 	}
 	start(s.plain, smtpd.ListenerPlain)
 	start(s.tls, smtpd.ListenerTLS)
+	for _, doubt := range s.cfg.doubts(fileLimit()) {
+		s.deps.Logger.Warn(doubt)
+	}
 	s.serving.Store(true)
 	var err error
 	select {
