@@ -3,6 +3,7 @@ package mailparse
 import (
 	"bytes"
 	"encoding/base64"
+	"io"
 	"testing"
 )
 
@@ -51,5 +52,27 @@ func BenchmarkBodies(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Bodies(1 << 20)
+	}
+}
+
+func BenchmarkRead(b *testing.B) {
+	mail := largeMail(5 << 20)
+	b.SetBytes(int64(len(mail)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Read(bytes.NewReader(mail)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeFrom(b *testing.B) {
+	mail := largeMail(5 << 20)
+	file := &Index(mail).Parts[2]
+	b.SetBytes(int64(file.Body.Len()))
+	for b.Loop() {
+		if _, err := io.Copy(io.Discard, file.DecodeFrom(bytes.NewReader(mail))); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -53,7 +53,7 @@ func (m *Message) BodiesFrom(raw io.ReaderAt, limit int) (plain, html string, fl
 }
 
 func (m *Message) bodies(limit int, read func(*Part, int) (string, Flags, error)) (plain, html string, flags Flags, err error) {
-	var plains, htmls strings.Builder
+	var plains, htmls []string
 	for i := range m.Parts {
 		p := &m.Parts[i]
 		if p.Role != RoleText || p.Within >= 0 {
@@ -63,15 +63,15 @@ func (m *Message) bodies(limit int, read func(*Part, int) (string, Flags, error)
 		flags |= more
 		limit -= len(text)
 		if p.Type == "text/html" {
-			htmls.WriteString(text)
+			htmls = append(htmls, text)
 		} else {
-			plains.WriteString(text)
+			plains = append(plains, text)
 		}
 		if err = readErr; err != nil {
 			break
 		}
 	}
-	return plains.String(), htmls.String(), flags, err
+	return strings.Join(plains, ""), strings.Join(htmls, ""), flags, err
 }
 
 // DecodedLen is the length of the body with its transfer encoding undone, in bytes: the size of a file. It costs a pass

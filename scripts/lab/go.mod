@@ -14,6 +14,7 @@ require (
 	github.com/sluice-mail/sluice/pkg v0.0.0
 	github.com/sluice-mail/sluice/proto v0.0.0
 	github.com/sluice-mail/sluice/services v0.0.0
+	golang.org/x/text v0.44.0
 	google.golang.org/protobuf v1.36.12
 )
 
@@ -40,8 +41,6 @@ require (
 	golang.org/x/mod v0.42.0 // indirect
 	golang.org/x/sync v0.25.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
-	golang.org/x/text v0.44.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
 	golang.org/x/tools v0.52.0 // indirect
 	honnef.co/go/tools v0.8.2 // indirect
 )
