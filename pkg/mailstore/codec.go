@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
 	kzlib "github.com/klauspost/compress/zlib"
@@ -65,7 +66,10 @@ type Packer struct {
 	codec Codec
 	enc   *zstd.Encoder
 	dec   *zstd.Decoder
+	rooms sync.Pool // of *[]byte with roomSize bytes
 }
+
+const roomSize = 256 << 10
 
 // NewPacker returns a Packer that packs with codec, and unpacks whatever any codec has packed.
 func NewPacker(codec Codec) (*Packer, error) {
@@ -105,6 +109,24 @@ func (p *Packer) PackInto(room, raw []byte) ([]byte, Codec) {
 		return raw, CodecNone
 	}
 	return out, p.codec
+}
+
+// Room is capacity for PackInto, n bytes or more: what Release has been given, if possible.
+func (p *Packer) Room(n int) []byte {
+	if n > roomSize {
+		return make([]byte, 0, n)
+	}
+	if room, ok := p.rooms.Get().(*[]byte); ok {
+		return *room
+	}
+	return make([]byte, 0, roomSize)
+}
+
+// Release gives back what Room has returned. What was packed there must not be used any more.
+func (p *Packer) Release(room []byte) {
+	if room = room[:0]; cap(room) == roomSize {
+		p.rooms.Put(&room)
+	}
 }
 
 // PackFast packs with CodecS2, into the capacity of room if that is at least FastRoom(len(raw)). The result may be raw

@@ -25,6 +25,8 @@ type Mail struct {
 
 	Raw  []byte                                       // the bytes of a small mail, or
 	Open func(context.Context) (io.ReadCloser, error) // where to read a large one; may be called more than once
+	// Verified says that the caller has found size and SHA-256 to be those of Raw, so that they are not computed again.
+	Verified bool
 
 	Sender    string
 	Mailboxes []string // normalised, at least one; equal ones are stored once

@@ -119,12 +119,13 @@ func (a *attempt) settle(index int, err error) {
 
 func (a *attempt) done(items []item, result mailstore.Result) {
 	a.totals.add(result)
+	now := time.Now()
 	for _, it := range items {
 		a.verdicts[it.index] = consume.Done()
 		a.visible = append(a.visible, stream.StoredMail{ID: it.mail.ID, Mailboxes: it.mail.Mailboxes})
 		if a.delay != nil {
 			// Ingress and storer may run on different machines: a negative delay is skew, not a measurement.
-			a.delay.Observe(max(0, time.Since(it.mail.Received).Seconds()))
+			a.delay.Observe(max(0, now.Sub(it.mail.Received).Seconds()))
 		}
 	}
 }

@@ -25,6 +25,7 @@ func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 		Envelope: m.EnvelopeBytes,
 		Size:     int64(env.GetSize()),
 		Raw:      m.Raw,
+		Verified: true, // by the worker; a large mail is verified as it is read
 		Sender:   env.GetMailFrom(),
 		Received: time.UnixMilli(env.GetReceivedAt()).UTC(),
 		Flags:    env.GetFlags(),

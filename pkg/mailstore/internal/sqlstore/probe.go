@@ -20,6 +20,7 @@ func (s *Store) Probe(ctx context.Context) error {
 	start := time.Now()
 	batch, err := rows.Prepare([]mailstore.Mail{probe()}, 0, s.dialect.Packer)
 	if err == nil {
+		defer batch.Release()
 		_, err = s.write(ctx, batch, func(tx *sql.Tx) error { return s.remove(ctx, tx, batch) })
 	}
 	return s.dialect.Meter.Done("probe", start, err)

@@ -31,6 +31,7 @@ func (s *Store) put(ctx context.Context, mails []mailstore.Mail) (mailstore.Resu
 	if err != nil {
 		return mailstore.Result{}, err
 	}
+	defer batch.Release()
 	result := batch.Result
 	if len(batch.Mails) == 0 {
 		return result, nil
