@@ -149,9 +149,6 @@ func (s *Settler) Written(now time.Time, w Write, revision uint64, err error) {
 			r.want = nil
 		}
 		s.listed = s.listed && !s.stopping // then it gives up
-		if claim && s.trial != nil && s.trial.message.Place == r.Place && !s.trial.busy {
-			s.trial.due = s.retry // mail that needs no mark goes on
-		}
 	}
 	s.advance(now)
 }

@@ -231,6 +231,37 @@ func TestMarkIsTakenOverFromADeadProcess(t *testing.T) {
 	}
 }
 
+// A process is about to take a mark over when its holder, which was only slow, refreshes it: that was no evidence.
+func TestMarkOfASlowProcessIsNoEvidence(t *testing.T) {
+	w, l, slow := busy(t, 2, good)
+	other := w.procs[1]
+	w.deliver(l, other)
+	alone := func(d time.Duration) { // the other one has the world for itself
+		w.now = w.now.Add(d)
+		w.hear(other, len(w.history))
+		other.s.Tick(w.now)
+		w.drain(other)
+	}
+	alone(3 * time.Second)
+	w.write(other) // its doubt
+	alone(3 * time.Second)
+	if len(other.writes) != 1 || other.writes[0].Mark.By != other.s.Instance {
+		t.Fatalf("it does not take over: %+v", other.writes)
+	}
+	w.hear(slow, len(w.history))
+	w.write(slow)
+	w.write(other)
+	if k := w.entries[l.Place].mark; k.By != slow.s.Instance || k.Doubt != "" {
+		t.Fatalf("the entry %+v", k)
+	}
+	w.do(slow, 0)
+	w.pass(time.Second)
+	if len(other.jobs) != 1 {
+		t.Fatalf("%d jobs", len(other.jobs))
+	}
+	w.do(other, 0) // it was not handed on plain: the world has looked
+}
+
 func TestRetryLeavesNoMark(t *testing.T) {
 	w, l, p := busy(t, 1, good, good)
 	w.away = true

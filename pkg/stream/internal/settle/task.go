@@ -180,7 +180,6 @@ func (s *Settler) rest(now time.Time, t *task, what string, why error) {
 	if s.pause(t, why) {
 		s.say(slog.LevelWarn, what, "mails", len(t.mails)+len(t.doomed), "reason", why)
 	}
-	s.release(now, t)
 }
 
 // recovered: what a task waited for is there again.

@@ -116,7 +116,7 @@ func (s *Settler) marked(now time.Time, t *task) bool {
 		t.due = now.Add(s.Backoff(t.tries))
 		t.tries++
 		return false
-	case now.Before(s.retry):
+	case now.Before(s.retry): // mail that needs no mark goes on meanwhile
 		t.due = s.retry
 		return false
 	case r.mark.By != s.Instance && r.revision != t.base: // another process is faster
