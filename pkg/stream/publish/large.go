@@ -78,7 +78,7 @@ func (l *largeMail) publish(ctx context.Context) error {
 		if l.p.link.wait(ctx) {
 			a, err := l.attempt(ctx)
 			if err != nil {
-				return err
+				return l.word(err, err)
 			}
 			var done bool
 			if result, done, err = l.settle(a); done {
@@ -116,10 +116,10 @@ func (l *largeMail) settle(a answer) (result outcome, done bool, err error) {
 	case stored:
 		return result, true, nil
 	case full:
-		return result, true, fmt.Errorf("%w: %w", ErrFull, reason)
+		return result, true, l.word(fmt.Errorf("%w: %w", ErrFull, reason), reason)
 	case wrong:
 		l.p.logger.Error("the log refuses a large mail; its sender was told to try again", "id", l.id, "reason", reason)
-		return result, true, fmt.Errorf("%w: %w", ErrRefused, reason)
+		return result, true, l.word(fmt.Errorf("%w: %w", ErrRefused, reason), reason)
 	case doubled:
 		l.copy++
 		l.unsure, l.last = true, reason
@@ -132,6 +132,15 @@ func (l *largeMail) settle(a answer) (result outcome, done bool, err error) {
 	}
 	l.p.logger.Warn("a large mail is published again", "id", l.id, "shard", l.shard.number, "reason", reason)
 	return result, false, nil
+}
+
+// word is what the sender is told when no more attempt follows: err says that the mail is not in the log, which holds only
+// when every attempt before was answered. Who was unsure stays unsure.
+func (l *largeMail) word(err, reason error) error {
+	if l.unsure {
+		return unconfirmed(reason)
+	}
+	return err
 }
 
 // attempt publishes the batch once. The error is for what is wrong on this side: the mail cannot be read.
