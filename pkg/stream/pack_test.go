@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"strings"
 	"testing"
 
@@ -236,7 +235,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		for i, m := range again {
 			if m.ID != mails[i].ID || !bytes.Equal(m.Raw, mails[i].Raw) {
-				t.Fatal(fmt.Sprintf("packed anew, mail %d differs", i))
+				t.Fatalf("packed anew, mail %d differs", i)
 			}
 		}
 	})
