@@ -34,7 +34,10 @@ type Cache struct {
 	logger  *slog.Logger
 	ops     *prometheus.CounterVec
 	stop    context.CancelFunc
-	stopped chan struct{}
+	closing context.Context // a Cache lives longer than any one call
+	work    chan func()     // for the writers
+	started sync.Once       // the writers
+	running sync.WaitGroup
 }
 
 const (
@@ -51,19 +54,17 @@ func New(cfg Config, dial DialFunc, logger *slog.Logger, reg prometheus.Register
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 100 * time.Millisecond
 	}
-	c := &Cache{servers: newServers(cfg.Addrs, time.Now), ttl: min(cfg.TTL, longestTTL*9/10), logger: logger, stopped: make(chan struct{})}
+	c := &Cache{servers: newServers(cfg.Addrs, time.Now), ttl: min(cfg.TTL, longestTTL*9/10), logger: logger, work: make(chan func())}
+	c.closing, c.stop = context.WithCancel(context.Background())
 	c.ops = c.register(reg)
 	if dial != nil { // within this process: there are no system calls to save
 		c.client = c.newClient(cfg.Timeout, dial)
-		c.writer, c.stop = c.client, func() {}
-		close(c.stopped)
+		c.writer = c.client
 		return c
 	}
 	c.client = c.newClient(cfg.Timeout, (&net.Dialer{}).DialContext)
 	c.writer = c.newClient(cfg.Timeout, c.servers.lines((&net.Dialer{}).DialContext))
-	ctx, cancel := context.WithCancel(context.Background())
-	c.stop = cancel
-	go c.followNames(ctx, net.DefaultResolver.LookupHost)
+	c.running.Go(func() { c.followNames(c.closing, net.DefaultResolver.LookupHost) })
 	return c
 }
 
@@ -93,7 +94,7 @@ func (c *Cache) Ping() error { return c.client.Ping() }
 // Close drops the connections.
 func (c *Cache) Close() {
 	c.stop()
-	<-c.stopped
+	c.running.Wait()
 	c.hangUp()
 }
 

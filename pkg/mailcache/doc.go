@@ -3,11 +3,14 @@
 //
 // Two kinds of items:
 //
-//	m:<id>    one mail: envelope, what a list shows, and the bytes, packed. Written by the cachewarmer from the log.
+//	m:<id>    one mail: envelope, what a list shows, and the bytes, packed by S2. Written by the cachewarmer from the log.
 //	i:<mbox>  the newest page of a mailbox. Written only by readers, who ask the database first; deleted by the
 //	          cachewarmer when the storer says that mail has been stored.
 //
 // A reader that misses a page first puts a placeholder there, then asks the database, then replaces its own placeholder
 // by the page (compare and swap). A deletion in between makes that fail, so a page older than the deletion never comes
 // back. And because a page lives for 60 s at most, a lost deletion hides new mail for no longer than that.
+//
+// The client is gomemcache, which waits for each answer. What it writes (set, delete) goes over connections that are
+// shares of one per server (line), so that requests which are under way together share their system calls.
 package mailcache

@@ -14,7 +14,6 @@ const lookupEvery = 30 * time.Second
 // followNames drops the idle connections when a name leads somewhere else. New connections look their name up anyway,
 // and connections to a server that is gone break; this is for a name that moved while the old server lives on.
 func (c *Cache) followNames(ctx context.Context, lookup func(context.Context, string) ([]string, error)) {
-	defer close(c.stopped)
 	ticker := time.NewTicker(lookupEvery)
 	defer ticker.Stop()
 	known := c.lookup(ctx, nil, lookup)

@@ -91,7 +91,7 @@ func (c *Cache) DeletePages(mailboxes []string) int {
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
 	var lost atomic.Int64
-	each(len(keys), func(i int) {
+	c.each(len(keys), func(i int) {
 		if err := c.do("delete_page", keys[i], c.writer.Delete); err != nil && !answered(err) {
 			lost.Add(1)
 		}

@@ -22,8 +22,9 @@ const (
 )
 
 const (
-	// writers is how many requests of one call are under way at once; they share a connection, and its system calls.
-	writers = 16
+	// writers is how many goroutines help the callers: the more requests are under way at once, the more of them share
+	// the system calls of a line.
+	writers = 24
 	// A call packs this many bytes of mail, or one mail, before it sends them.
 	packBytes = 256 << 10
 	// keptRoom is the largest buffer that is kept for the next call.
@@ -65,7 +66,7 @@ func (c *Cache) setSome(mails []Mail, outcomes []Outcome, room []byte) {
 		}
 		ends[i] = len(e.b)
 	}
-	each(len(mails), func(i int) {
+	c.each(len(mails), func(i int) {
 		start := 0
 		if i > 0 {
 			start = ends[i-1]
@@ -86,18 +87,46 @@ func (c *Cache) set(key string, value []byte) bool {
 	}) == nil
 }
 
-// each calls fn with 0 to n-1, some at once.
-func each(n int, fn func(int)) {
+// each calls fn with 0 to n-1, some at once: here, and on the writers that are free.
+func (c *Cache) each(n int, fn func(int)) {
 	var next atomic.Int64
+	var others sync.WaitGroup
 	work := func() {
 		for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
 			fn(i)
 		}
 	}
-	var others sync.WaitGroup
-	for range min(n, writers) - 1 {
-		others.Go(work)
+	help := func() {
+		defer others.Done()
+		work()
+	}
+	if n > 1 {
+		c.started.Do(c.startWriters)
+	}
+	for range min(n-1, writers) {
+		others.Add(1)
+		select {
+		case c.work <- help:
+		default:
+			others.Done()
+		}
 	}
 	work()
 	others.Wait()
+}
+
+// startWriters starts goroutines that stay: a new one for each call would have its stack grown each time.
+func (c *Cache) startWriters() {
+	for range writers {
+		c.running.Go(func() {
+			for {
+				select {
+				case help := <-c.work:
+					help()
+				case <-c.closing.Done():
+					return
+				}
+			}
+		})
+	}
 }
