@@ -46,6 +46,8 @@ const (
 	ReplayBucket = "sluice_replay"
 	// AuditBucket holds the tallies that let an audit account for mail that retention has purged.
 	AuditBucket = "sluice_audit"
+	// TombstoneBucket holds what was decided about mail that is nowhere: dropped, erased, accepted as lost.
+	TombstoneBucket = "sluice_tombstone"
 	// LeaseTTL is how long an entry of LeaseBucket lives when nobody renews it.
 	LeaseTTL = 30 * time.Second
 )
