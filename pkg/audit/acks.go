@@ -37,6 +37,7 @@ const (
 	ackPending
 	ackDead
 	ackExpired
+	ackDecided
 	ackWrong
 )
 
@@ -47,8 +48,10 @@ type AckReport struct {
 	Pending  int64 `json:"pending"`
 	Dead     int64 `json:"dead"`
 	Expired  int64 `json:"expired"`
-	Missing  int64 `json:"missing"`
-	Wrong    int64 `json:"wrong"`
+	// Decided were dropped, erased, or accepted as lost.
+	Decided int64 `json:"decided"`
+	Missing int64 `json:"missing"`
+	Wrong   int64 `json:"wrong"`
 	// NotKnown were not found, but not everything could be looked at.
 	NotKnown int64 `json:"not_known"`
 	// Duplicates are 250s that gave an id a second time.
@@ -128,6 +131,8 @@ func (a *Acks) finish(ctx context.Context, db Database, whole bool) (AckReport, 
 			r.Dead++
 		case ackExpired:
 			r.Expired++
+		case ackDecided:
+			r.Decided++
 		case ackWrong:
 			r.Wrong++
 		case ackUnseen:

@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
+	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 )
 
 // Slack is how far the time in an id and the time the log took the mail may be apart: a publish is tried for a minute,
@@ -26,6 +27,7 @@ const windowMails = 50_000
 type Log interface {
 	Snapshot(ctx context.Context, since time.Time) ([]stream.Bounds, error)
 	Heads(ctx context.Context, b stream.Bounds, fn func(stream.Head) error) error
+	Gaps(ctx context.Context, b stream.Bounds) ([]stream.Bounds, error)
 	SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error)
 }
 
@@ -40,6 +42,20 @@ type Database interface {
 	Raw(ctx context.Context, id ulid.ULID, w io.Writer) error
 }
 
+// Stones is the part of tombstone.Stones an audit needs.
+type Stones interface {
+	Find(ctx context.Context, id ulid.ULID) (tombstone.Stone, error)
+	Gaps(ctx context.Context, shard int) ([]tombstone.Gap, error)
+}
+
+// Sources are what an audit joins.
+type Sources struct {
+	Log    Log
+	Dead   Dead
+	DB     Database
+	Stones Stones
+}
+
 // Options says what to audit.
 type Options struct {
 	// Since bounds by the time of acceptance; zero is everything the log has.
@@ -50,20 +66,29 @@ type Options struct {
 	Retention time.Duration
 	// Acks are recorded replies to hold against log and database, nil for none.
 	Acks *Acks
+	// Repair, when set, stores a mail again that is missing, and returns nil when the database has it.
+	Repair func(ctx context.Context, place Place) error
 	// Progress, when set, is called after each window with the number of mails so far.
 	Progress func(mails int64)
+}
+
+// Place is where the log has a mail: the message, and the mail's place, from 0, in it.
+type Place struct {
+	Shard    int
+	Sequence uint64
+	Index    int
 }
 
 var errStop = errors.New("stop")
 
 // Run audits. What cannot be looked at is in Report.NotKnown; an error is only that ctx has ended.
-func Run(ctx context.Context, log Log, letters Dead, db Database, o Options) (Report, error) {
-	a := &auditor{db: db, options: o, started: time.Now(), dead: make(map[ulid.ULID]bool)}
-	if err := a.all(ctx, log, letters); err != nil {
+func Run(ctx context.Context, from Sources, o Options) (Report, error) {
+	a := &auditor{Sources: from, options: o, started: time.Now()}
+	if err := a.all(ctx); err != nil {
 		a.report.notKnown(err)
 	}
 	if o.Acks != nil {
-		report, err := o.Acks.finish(ctx, db, len(a.report.NotKnown) == 0)
+		report, err := o.Acks.finish(ctx, from.DB, len(a.report.NotKnown) == 0)
 		if err != nil {
 			a.report.notKnown(err)
 		}
@@ -74,13 +99,13 @@ func Run(ctx context.Context, log Log, letters Dead, db Database, o Options) (Re
 }
 
 // all joins everything. An error is one that ends it early.
-func (a *auditor) all(ctx context.Context, log Log, letters Dead) error {
+func (a *auditor) all(ctx context.Context) error {
 	var from time.Time
 	if since := a.options.Since; !since.IsZero() {
 		from = since.Add(-Slack)
 		a.low = firstID(since)
 	}
-	bounds, err := log.Snapshot(ctx, from)
+	bounds, err := a.Log.Snapshot(ctx, from)
 	silent, partial := errors.AsType[stream.Unanswered](err)
 	if err != nil && !partial {
 		return fmt.Errorf("looking at the log: %w", err)
@@ -88,12 +113,7 @@ func (a *auditor) all(ctx context.Context, log Log, letters Dead) error {
 	for _, shard := range silent {
 		a.lacks(stream.Unanswered{shard})
 	}
-	shards := a.shards(ctx, log, bounds)
-	// After the snapshot of what is settled, see the package comment.
-	if err := a.listDead(ctx, letters); err != nil {
-		return err
-	}
-	return a.run(ctx, merge(shards))
+	return a.run(ctx, merge(a.shards(ctx, bounds)))
 }
 
 // lacks notes that the log was not read whole. Then a row may be of a mail that was not read.
@@ -104,10 +124,9 @@ func (a *auditor) lacks(err error) {
 
 // auditor is one audit under way.
 type auditor struct {
-	db      Database
+	Sources
 	options Options
 	started time.Time
-	dead    map[ulid.ULID]bool
 	// floor is the time from which on the log has every mail; what is older may have been purged.
 	floor time.Time
 	// low is the first id not joined yet.
@@ -115,33 +134,25 @@ type auditor struct {
 	report Report
 	// onlyLog: the log's mails are looked up, and rows of other mails are passed over.
 	onlyLog bool
-}
-
-func (a *auditor) listDead(ctx context.Context, letters Dead) error {
-	err := letters.List(ctx, func(d dead.Letter) error {
-		a.dead[d.ID] = true
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("listing the dead letters: %w", err)
-	}
-	return nil
+	// absentees are settled and were not found in the database; resolve says what became of them.
+	absentees []record
+	dead      map[ulid.ULID]bool // the dead letters, listed when the first absentee asks for them
 }
 
 // shards prepares the reading of each shard, and finds the time from which on the log is complete.
-func (a *auditor) shards(ctx context.Context, log Log, bounds []stream.Bounds) []heads {
+func (a *auditor) shards(ctx context.Context, bounds []stream.Bounds) []heads {
 	var shards []heads
 	for _, b := range bounds {
-		settled, err := log.SettledUpTo(ctx, b.Shard, stream.Storer)
+		settled, err := a.Log.SettledUpTo(ctx, b.Shard, stream.Storer)
 		if err != nil {
 			a.lacks(fmt.Errorf("what the storer has settled of %s: %w", stream.StreamName(b.Shard), err))
 			continue
 		}
-		shards = append(shards, shardHeads(ctx, log, b, settled))
+		shards = append(shards, shardHeads(ctx, a.Log, b, settled))
 		if b.From <= 1 {
 			continue // nothing has ever been purged here
 		}
-		since, err := a.oldest(ctx, log, b)
+		since, err := a.oldest(ctx, b)
 		if err != nil {
 			a.lacks(fmt.Errorf("how far back %s reaches: %w", stream.StreamName(b.Shard), err))
 			continue
@@ -155,9 +166,9 @@ func (a *auditor) shards(ctx context.Context, log Log, bounds []stream.Bounds) [
 
 // oldest is the time from which on a shard has every mail: that of its first one, which Options.Since does not change. A
 // shard that retention has emptied is complete from now on.
-func (a *auditor) oldest(ctx context.Context, log Log, b stream.Bounds) (time.Time, error) {
+func (a *auditor) oldest(ctx context.Context, b stream.Bounds) (time.Time, error) {
 	at := a.started
-	err := log.Heads(ctx, stream.Bounds{Shard: b.Shard, From: 1, To: b.To}, func(h stream.Head) error {
+	err := a.Log.Heads(ctx, stream.Bounds{Shard: b.Shard, From: 1, To: b.To}, func(h stream.Head) error {
 		at = h.Time
 		return errStop
 	})
@@ -174,6 +185,12 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 	for r, err := range all {
 		if err != nil {
 			a.lacks(err)
+			continue
+		}
+		if r.gap != nil {
+			if err := a.gap(ctx, *r.gap); err != nil {
+				return err
+			}
 			continue
 		}
 		if r.bad != nil {
@@ -237,7 +254,7 @@ func (a *auditor) distinct(sorted []record) []record {
 // compare walks records and rows side by side, both in order of id.
 func (a *auditor) compare(ctx context.Context, low, high ulid.ULID, records []record) error {
 	next := 0
-	err := a.db.IDs(ctx, low, high, func(row mailstore.Row) error {
+	err := a.DB.IDs(ctx, low, high, func(row mailstore.Row) error {
 		for next < len(records) && records[next].id.Compare(row.ID) < 0 {
 			a.absent(records[next])
 			next++
@@ -257,7 +274,7 @@ func (a *auditor) compare(ctx context.Context, low, high ulid.ULID, records []re
 	for _, r := range records[next:] {
 		a.absent(r)
 	}
-	return nil
+	return a.resolve(ctx)
 }
 
 func firstID(t time.Time) (id ulid.ULID) {

@@ -14,6 +14,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
+	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -25,13 +26,17 @@ type world struct {
 	letters []ulid.ULID
 	rows    map[ulid.ULID]mailstore.Row
 	damaged map[ulid.ULID]bool
+	stones  map[ulid.ULID]tombstone.Stone
+	holes   []stream.Bounds // what the log has lost
+	excused []tombstone.Gap
 	random  *rand.Rand
 	clock   time.Time
 }
 
 func newWorld(shards int) *world {
 	return &world{shards: make([][]stream.Head, shards), first: slices.Repeat([]uint64{1}, shards), settled: make([]uint64, shards),
-		rows: make(map[ulid.ULID]mailstore.Row), damaged: make(map[ulid.ULID]bool), random: rand.New(rand.NewPCG(1, 2)),
+		rows: make(map[ulid.ULID]mailstore.Row), damaged: make(map[ulid.ULID]bool),
+		stones: make(map[ulid.ULID]tombstone.Stone), random: rand.New(rand.NewPCG(1, 2)),
 		clock: time.Now().Add(-time.Hour)}
 }
 
@@ -49,12 +54,42 @@ func (w *world) Snapshot(_ context.Context, since time.Time) ([]stream.Bounds, e
 
 func (w *world) Heads(_ context.Context, b stream.Bounds, fn func(stream.Head) error) error {
 	for seq := max(b.From, w.first[b.Shard]); seq <= b.To; seq++ {
+		if w.hole(b.Shard, seq) {
+			continue
+		}
 		if err := fn(w.shards[b.Shard][seq-1]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func (w *world) hole(shard int, seq uint64) bool {
+	return slices.ContainsFunc(w.holes, func(h stream.Bounds) bool { return h.Shard == shard && h.From <= seq && seq <= h.To })
+}
+
+func (w *world) Gaps(_ context.Context, b stream.Bounds) (gaps []stream.Bounds, err error) {
+	for _, h := range w.holes {
+		if h.Shard == b.Shard && h.From <= b.To && h.To >= b.From {
+			gaps = append(gaps, stream.Bounds{Shard: h.Shard, From: max(h.From, b.From), To: min(h.To, b.To)})
+		}
+	}
+	return gaps, nil
+}
+
+// stones are a world's tombstones.
+type stones struct{ *world }
+
+func (s stones) Find(_ context.Context, id ulid.ULID) (tombstone.Stone, error) {
+	if stone, ok := s.stones[id]; ok {
+		return stone, nil
+	}
+	return tombstone.Stone{}, tombstone.ErrNotFound
+}
+
+func (s stones) Gaps(context.Context, int) ([]tombstone.Gap, error) { return s.excused, nil }
+
+func (w *world) sources() Sources { return Sources{w, w, w, stones{w}} }
 
 func (w *world) SettledUpTo(_ context.Context, shard int, _ string) (uint64, error) {
 	return w.settled[shard], nil
@@ -124,7 +159,7 @@ func shaOf(id ulid.ULID) (sum [32]byte) {
 
 func (w *world) audit(t *testing.T, o Options) Report {
 	t.Helper()
-	r, err := Run(t.Context(), w, w, w, o)
+	r, err := Run(t.Context(), w.sources(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,14 +321,14 @@ func TestRangeBeforeAPurge(t *testing.T) {
 		w.accept(0, true)
 	}
 	w.accept(0, false)
-	r, err := RunRange(t.Context(), w, w, w, "MAIL_0", 51, 150, 0)
+	r, err := RunRange(t.Context(), w.sources(), "MAIL_0", 51, 150, Options{})
 	if err != nil || r.Mails != 100 || r.Stored != 100 || r.Unaccounted() != 0 {
 		t.Errorf("%+v %v", r, err)
 	}
-	if r, err = RunRange(t.Context(), w, w, w, "MAIL_0", 151, 201, 0); err != nil || r.Missing != 1 {
+	if r, err = RunRange(t.Context(), w.sources(), "MAIL_0", 151, 201, Options{}); err != nil || r.Missing != 1 {
 		t.Errorf("%+v %v", r, err)
 	}
-	if _, err := RunRange(t.Context(), w, w, w, "MAIL_DEAD", 1, 2, 0); err == nil {
+	if _, err := RunRange(t.Context(), w.sources(), "MAIL_DEAD", 1, 2, Options{}); err == nil {
 		t.Error("a stream without mail was audited")
 	}
 }
@@ -308,7 +343,7 @@ func TestDenseMailIsJoinedInWindows(t *testing.T) {
 		w.accept(0, true)
 	}
 	windows := 0
-	report, err := Run(t.Context(), w, w, w, Options{Progress: func(int64) { windows++ }})
+	report, err := Run(t.Context(), w.sources(), Options{Progress: func(int64) { windows++ }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,31 +18,68 @@ type record struct {
 	settled bool
 	at      int64 // when the log took it, Unix milliseconds
 	bad     error // the envelope cannot be decoded: id is zero
+
+	shard    int
+	sequence uint64
+	index    int // among the mails of the message
+
+	// gap is set when this is no mail, but a range that the log has lost.
+	gap *stream.Bounds
 }
 
 // heads is a sequence of records, and an error that ends it.
 type heads = iter.Seq2[record, error]
 
-// shardHeads reads one shard in the order of the log. settled is the sequence up to which the storer is done.
+// shardHeads reads one shard in the order of the log, and finds the gaps in it. settled is the sequence up to which the storer
+// is done.
 func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) heads {
 	return func(yield func(record, error) bool) {
 		stop := false
-		err := log.Heads(ctx, b, func(h stream.Head) error {
-			r := record{id: h.ID, settled: h.Sequence <= settled, at: h.Time.UnixMilli(), bad: h.Err}
-			if h.Envelope != nil {
-				r.size = int64(h.Envelope.GetSize())
-				copy(r.sha[:], h.Envelope.GetSha256())
+		next, at := b.From, int64(0) // what must come next, and when the last came
+		gaps := func(to uint64) error {
+			if next > to || stop {
+				return nil
 			}
-			if !yield(r, nil) {
-				stop = true
+			found, err := log.Gaps(ctx, stream.Bounds{Shard: b.Shard, From: next, To: to})
+			for i := range found {
+				if stop = !yield(record{shard: b.Shard, gap: &found[i], at: at}, nil); stop {
+					return errStop
+				}
+			}
+			return err
+		}
+		err := log.Heads(ctx, b, func(h stream.Head) error {
+			r := newRecord(h, settled)
+			if h.Index == 0 {
+				if err := gaps(h.Sequence - 1 - min(uint64(h.Envelope.GetParts()), h.Sequence-1)); err != nil {
+					return err
+				}
+				next, at = h.Sequence+1, r.at
+			}
+			if stop = !yield(r, nil); stop {
 				return errStop
 			}
 			return nil
 		})
+		if err == nil {
+			err = gaps(b.To)
+		}
 		if err != nil && !stop {
 			yield(record{}, fmt.Errorf("reading %s: %w", stream.StreamName(b.Shard), err))
 		}
 	}
+}
+
+func newRecord(h stream.Head, settled uint64) record {
+	r := record{
+		id: h.ID, settled: h.Sequence <= settled, at: h.Time.UnixMilli(), bad: h.Err,
+		shard: h.Shard, sequence: h.Sequence, index: h.Index,
+	}
+	if h.Envelope != nil {
+		r.size = int64(h.Envelope.GetSize())
+		copy(r.sha[:], h.Envelope.GetSha256())
+	}
+	return r
 }
 
 // merge interleaves shards by the time the log took the mails. A shard that cannot be read any further yields its error and

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -11,76 +12,175 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
+	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 )
 
 const (
-	// periodicEvery is how often every storer audits; periodicSpan how far back, so that each mail is looked at
-	// several times.
-	periodicEvery = 3 * time.Minute
-	periodicSpan  = 10 * time.Minute
+	// periodicEvery is how often what was settled meanwhile is audited, auditStep how many messages at a time.
+	periodicEvery = 30 * time.Second
+	auditStep     = 20_000
 )
 
-// Periodic is the audit that runs beside the storer: of recent mail every few minutes, and of every range that is
-// about to leave the log.
+// Periodic is the audit that runs beside the storer: of every mail once soon after it is settled, and of every range that is
+// about to leave the log. What is missing it stores again.
 type Periodic struct {
-	nc          *nats.Conn
-	reader      *stream.Reader
-	dead        *dead.Letters
-	db          mailstore.Store
-	retention   time.Duration
-	logger      *slog.Logger
-	unaccounted prometheus.Gauge
-	audited     prometheus.Counter
+	nc        *nats.Conn
+	reader    *stream.Reader
+	sources   Sources
+	retention time.Duration
+	repair    func(ctx context.Context, place Place) error
+	logger    *slog.Logger
+	open      []stream.Bounds // ranges some mail of which was unaccounted for
+
+	unaccounted, lost prometheus.Gauge
+	audited, repaired prometheus.Counter
 }
 
-// NewPeriodic makes the audit of a storer whose database keeps mail for retention (0: indefinitely).
-func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, logger *slog.Logger, reg prometheus.Registerer) *Periodic {
+// NewPeriodic makes the audit of a storer whose database keeps mail for retention (0: indefinitely). repair stores a mail of
+// the log again.
+func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, repair func(context.Context, Place) error, logger *slog.Logger, reg prometheus.Registerer) *Periodic {
+	reader := stream.NewReader(nc)
 	p := &Periodic{
 		nc:        nc,
-		reader:    stream.NewReader(nc),
-		dead:      dead.New(nc),
-		db:        db,
+		reader:    reader,
+		sources:   Sources{Log: reader, Dead: dead.New(nc), DB: db, Stones: tombstone.New(nc)},
 		retention: retention,
+		repair:    repair,
 		logger:    logger,
 		unaccounted: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_audit_unaccounted",
 			Help: "Mails of the last audit that are neither stored, nor waiting, nor dead letters, or are stored wrong. Must be 0.",
 		}),
+		lost: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "sluice_audit_lost_messages",
+			Help: "Messages that the log had and lost: a shorter stream, or one that was made again; without those an operator accepted. Must be 0.",
+		}),
 		audited: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_audit_mails_total",
 			Help: "Mails looked at by periodic audits and by those before a purge.",
 		}),
+		repaired: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "sluice_audit_repaired_total",
+			Help: "Mails that were settled and missing in the database, and were stored again from the log.",
+		}),
 	}
-	reg.MustRegister(p.unaccounted, p.audited)
+	reg.MustRegister(p.unaccounted, p.lost, p.audited, p.repaired)
 	return p
 }
 
-// Run audits until ctx ends.
-func (p *Periodic) Run(ctx context.Context) error {
+func (p *Periodic) options() Options {
+	return Options{Retention: p.retention, Repair: p.repair}
+}
+
+// saw counts what an audit looked at and repaired.
+func (p *Periodic) saw(r Report) {
+	p.audited.Add(float64(r.Mails))
+	if r.Repaired > 0 {
+		p.repaired.Add(float64(r.Repaired))
+		p.logger.Error("mail was missing in the database and is stored again from the log; was the database exchanged, or restored?",
+			"mails", r.Repaired, "first", r.first())
+	}
+}
+
+// Run audits until ctx ends, in the one storer that leads.
+func (p *Periodic) Run(ctx context.Context, leads func() bool) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(periodicEvery):
 		}
-		report, err := Run(ctx, p.reader, p.dead, p.db, Options{Since: time.Now().Add(-periodicSpan), Retention: p.retention})
-		if err != nil {
-			if ctx.Err() == nil {
-				p.logger.Warn("auditing recent mail", "error", err)
-			}
+		if !leads() {
+			p.open = nil
 			continue
 		}
-		p.audited.Add(float64(report.Mails))
-		if len(report.NotKnown) > 0 {
-			p.logger.Warn("the audit of recent mail could not look at everything", "not_known", report.NotKnown)
-			if report.Unaccounted() == 0 {
-				continue // which does not mean that all is well again
-			}
-		}
-		p.unaccounted.Set(float64(report.Unaccounted()))
-		if report.Unaccounted() > 0 {
-			p.logger.Error("mail is unaccounted for; run sluicectl audit", "missing", report.Missing, "wrong", report.Wrong,
-				"first", report.Problems)
+		if err := p.Round(ctx); err != nil && ctx.Err() == nil {
+			p.logger.Warn("auditing recent mail", "error", err)
 		}
 	}
+}
+
+// Round audits what was settled since the last one.
+func (p *Periodic) Round(ctx context.Context) error {
+	ledger, err := openLedger(ctx, p.nc)
+	if err != nil {
+		return err
+	}
+	states, err := p.reader.States(ctx)
+	errs := []error{err}
+	unaccounted, lost := p.again(ctx, &errs), 0.0
+	for _, s := range states {
+		if err := p.whole(ctx, ledger, s); errors.Is(err, errLost) {
+			lost++
+			p.logger.Error("retention waits", "reason", err)
+		} else if err != nil {
+			errs = append(errs, err)
+		}
+		n, err := p.shard(ctx, ledger, s)
+		unaccounted += n
+		errs = append(errs, err)
+	}
+	p.lost.Set(lost)
+	err = errors.Join(errs...)
+	if err == nil || unaccounted > 0 {
+		p.unaccounted.Set(float64(unaccounted))
+	}
+	return err
+}
+
+// again audits the ranges once more some mail of which was unaccounted for.
+func (p *Periodic) again(ctx context.Context, errs *[]error) (unaccounted int64) {
+	open := p.open
+	p.open = nil
+	for _, b := range open {
+		n, err := p.stretch(ctx, b)
+		if err != nil {
+			*errs = append(*errs, err)
+			p.open = append(p.open, b)
+		}
+		unaccounted += n
+	}
+	return unaccounted
+}
+
+// shard audits what was settled of a shard since the last time.
+func (p *Periodic) shard(ctx context.Context, l *ledger, s stream.ShardState) (unaccounted int64, err error) {
+	t := l.of(s)
+	if t.look(s, time.Now()) {
+		if err := l.save(ctx, &t); err != nil {
+			return 0, err
+		}
+	}
+	settled, err := p.reader.SettledUpTo(ctx, s.Shard, stream.Storer)
+	if err != nil {
+		return 0, err
+	}
+	settled = min(settled, s.Last)
+	for t.Audited < settled {
+		b := stream.Bounds{Shard: s.Shard, From: max(t.Audited+1, s.First), To: min(max(t.Audited+1, s.First)+auditStep-1, settled)}
+		n, err := p.stretch(ctx, b)
+		if err != nil {
+			return unaccounted, err
+		}
+		unaccounted += n
+		t.Audited = b.To
+		if err := l.save(ctx, &t); err != nil {
+			return unaccounted, err
+		}
+	}
+	return unaccounted, nil
+}
+
+// stretch audits a range, all of it settled.
+func (p *Periodic) stretch(ctx context.Context, b stream.Bounds) (unaccounted int64, err error) {
+	report, err := RunRange(ctx, p.sources, stream.StreamName(b.Shard), b.From, b.To, p.options())
+	if err != nil {
+		return 0, err
+	}
+	p.saw(report)
+	if unaccounted = report.Unaccounted(); unaccounted > 0 {
+		p.open = append(p.open, b)
+		p.logger.Error("mail is unaccounted for; run sluicectl audit", "missing", report.Missing, "wrong", report.Wrong, "first", report.first())
+	}
+	return unaccounted, nil
 }

@@ -1,6 +1,8 @@
 package audit
 
 import (
+	"fmt"
+
 	"github.com/oklog/ulid/v2"
 )
 
@@ -16,12 +18,17 @@ type Report struct {
 	Pending int64 `json:"pending"`
 	// Dead are dead letters.
 	Dead int64 `json:"dead"`
-	// Dropped are dead letters an operator dropped.
-	Dropped int64 `json:"dropped"`
+	// Dropped are dead letters an operator dropped, Erased what its readers deleted, Accepted lost mail of which an operator
+	// has said that it is lost.
+	Dropped  int64 `json:"dropped"`
+	Erased   int64 `json:"erased"`
+	Accepted int64 `json:"accepted"`
 	// Expired are older than the retention of the database.
 	Expired int64 `json:"expired"`
 	// Purged are in the database, and so old that the log has let them go.
 	Purged int64 `json:"purged"`
+	// Repaired were missing and are stored again; they are among Stored.
+	Repaired int64 `json:"repaired"`
 	// Missing are settled and nowhere. It must be 0.
 	Missing int64 `json:"missing"`
 	// Extra are in the database although the log, which reaches back that far, does not have them.
@@ -31,6 +38,8 @@ type Report struct {
 	// Bytes is the size of the mails in the log.
 	Bytes int64 `json:"bytes"`
 
+	// Gaps are the sequences the log has lost, but for those that an operator has accepted. There must be none.
+	Gaps []Gap `json:"gaps,omitempty"`
 	// NotKnown says what could not be looked at: a shard, the dead letters, the database. The counts are of what could be.
 	NotKnown []string `json:"not_known,omitempty"`
 	// Acks is the comparison with recorded replies, nil without them.
@@ -45,6 +54,16 @@ type Problem struct {
 	What string    `json:"what"`
 }
 
+// Gap is a range of sequences of a stream, both ends included, that the log does not have any more.
+type Gap struct {
+	Stream string `json:"stream"`
+	From   uint64 `json:"from"`
+	To     uint64 `json:"to"`
+	What   string `json:"what"`
+}
+
+func (g Gap) String() string { return fmt.Sprintf("%s:%d-%d: %s", g.Stream, g.From, g.To, g.What) }
+
 // maxProblems bounds Report.Problems.
 const maxProblems = 100
 
@@ -56,9 +75,23 @@ func (r *Report) problem(id ulid.ULID, what string) {
 
 func (r *Report) notKnown(err error) { r.NotKnown = append(r.NotKnown, err.Error()) }
 
-// Unaccounted is how many mails cannot be accounted for.
+// first names the first thing that is amiss.
+func (r *Report) first() string {
+	for _, g := range r.Gaps {
+		return g.String()
+	}
+	for _, p := range r.Problems {
+		return p.ID.String() + ": " + p.What
+	}
+	return "none named"
+}
+
+// Unaccounted is how many mails cannot be accounted for; of a gap, how many messages.
 func (r *Report) Unaccounted() int64 {
 	n := r.Missing + r.Wrong
+	for _, g := range r.Gaps {
+		n += int64(g.To - g.From + 1)
+	}
 	if r.Acks != nil {
 		n += r.Acks.Missing + r.Acks.Wrong + r.Acks.Unexplained
 	}

@@ -14,6 +14,11 @@ import (
 // present: the mail is in log and database.
 func (a *auditor) present(ctx context.Context, r record, row mailstore.Row) error {
 	a.count(r)
+	return a.verify(ctx, r, row)
+}
+
+// verify: the row must be of the bytes that were accepted.
+func (a *auditor) verify(ctx context.Context, r record, row mailstore.Row) error {
 	switch {
 	case row.Size != r.size:
 		a.wrong(r.id, fmt.Sprintf("stored with %d bytes, accepted with %d", row.Size, r.size))
@@ -23,7 +28,7 @@ func (a *auditor) present(ctx context.Context, r record, row mailstore.Row) erro
 		return nil
 	}
 	if a.options.Deep {
-		err := a.db.Raw(ctx, r.id, io.Discard) // verifies size and SHA-256 of the bytes
+		err := a.DB.Raw(ctx, r.id, io.Discard) // verifies size and SHA-256 of the bytes
 		if errors.Is(err, mailstore.ErrDamaged) {
 			a.wrong(r.id, "the stored bytes are damaged")
 			return nil
@@ -41,9 +46,6 @@ func (a *auditor) present(ctx context.Context, r record, row mailstore.Row) erro
 func (a *auditor) absent(r record) {
 	a.count(r)
 	switch {
-	case a.dead[r.id]:
-		a.report.Dead++
-		a.ack(r.id, ackDead, r.sha)
 	case a.expired(r.id):
 		a.report.Expired++
 		a.ack(r.id, ackExpired, r.sha)
@@ -51,8 +53,7 @@ func (a *auditor) absent(r record) {
 		a.report.Pending++
 		a.ack(r.id, ackPending, r.sha)
 	default:
-		a.report.Missing++
-		a.report.problem(r.id, "missing: in the log and settled, but neither in the database nor a dead letter")
+		a.absentees = append(a.absentees, r)
 	}
 }
 

@@ -116,6 +116,7 @@ func (e ensurer) buckets(ctx context.Context) error {
 		{Bucket: ReplayBucket, Description: "Sluice: progress of replays"},
 		{Bucket: MarksBucket, Description: "Sluice: messages that have been delivered several times", TTL: MarksTTL},
 		{Bucket: AuditBucket, Description: "Sluice: tallies of what was purged from the log"},
+		{Bucket: TombstoneBucket, Description: "Sluice: what was decided about mail that is nowhere"},
 	} {
 		want.Replicas, want.MaxBytes, want.Storage = e.shape.Replicas, bucketBytes, jetstream.FileStorage
 		_, err := e.js.KeyValue(ctx, want.Bucket)

@@ -64,7 +64,7 @@ func TestEnsureMakesWhatTheServicesNeed(t *testing.T) {
 			}
 		}
 	}
-	for _, bucket := range []string{stream.PolicyBucket, stream.LeaseBucket, stream.ReplayBucket, stream.AuditBucket} {
+	for _, bucket := range []string{stream.PolicyBucket, stream.LeaseBucket, stream.ReplayBucket, stream.AuditBucket, stream.TombstoneBucket} {
 		if _, err := f.JS.KeyValue(t.Context(), bucket); err != nil {
 			t.Errorf("the bucket %s: %v", bucket, err)
 		}

@@ -127,6 +127,42 @@ func (r *Reader) Heads(ctx context.Context, b Bounds, fn func(Head) error) error
 	})
 }
 
+// Gaps are the sequences in b that the log does not have although it begins before them. A shard has none: nothing in it is
+// ever deleted by itself.
+func (r *Reader) Gaps(ctx context.Context, b Bounds) ([]Bounds, error) {
+	var gaps []Bounds
+	next := b.From
+	w := record.Walk{JS: r.js, Stream: StreamName(b.Shard), From: b.From, To: b.To}
+	err := w.Each(ctx, func(m record.Walked) error {
+		if m.Sequence > next {
+			gaps = append(gaps, Bounds{b.Shard, next, m.Sequence - 1})
+		}
+		next = m.Sequence + 1
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if next <= b.To {
+		gaps = append(gaps, Bounds{b.Shard, next, b.To})
+	}
+	if len(gaps) == 0 {
+		return nil, nil
+	}
+	// What retention purged meanwhile is no gap.
+	info, err := shardInfo(ctx, r.js, b.Shard)
+	if err != nil {
+		return nil, err
+	}
+	var left []Bounds
+	for _, g := range gaps {
+		if g.From = max(g.From, info.State.FirstSeq); g.From <= g.To {
+			left = append(left, g)
+		}
+	}
+	return left, nil
+}
+
 func newHeads(r record.Record) []Head {
 	retry := r.Header.Get(RetryHeader)
 	mails, err := decodeEnvelopes(r, record.Source{})

@@ -118,3 +118,29 @@ func BenchmarkHeads(b *testing.B) {
 		b.Fatalf("%d heads of %d: %v", n, b.N, err)
 	}
 }
+
+func TestReaderFindsTheGaps(t *testing.T) {
+	f := streamtest.New(t, 256<<20)
+	f.Mails(0, 3)
+	_, large := f.Large(0, streamtest.Bytes(4*streamtest.PartBytes, 1))
+	_, last := f.Mails(0, 10)
+	r, all := stream.NewReader(f.NC), stream.Bounds{From: 1, To: last}
+	if gaps, err := r.Gaps(t.Context(), all); err != nil || len(gaps) != 0 {
+		t.Fatalf("a whole log has the gaps %v (%v)", gaps, err)
+	}
+	for _, seq := range []uint64{1, large - 2, large + 3, large + 4, last} {
+		if err := f.Stream("MAIL_0").DeleteMsg(t.Context(), seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	gaps, err := r.Gaps(t.Context(), all)
+	want := []stream.Bounds{{From: large - 2, To: large - 2}, {From: large + 3, To: large + 4}, {From: last, To: last}}
+	if err != nil || len(gaps) != len(want) {
+		t.Fatalf("%v (%v), want %v: the log begins at 2 now, what is before it counts as purged", gaps, err, want)
+	}
+	for i := range want {
+		if gaps[i] != want[i] {
+			t.Errorf("%v, want %v", gaps[i], want[i])
+		}
+	}
+}

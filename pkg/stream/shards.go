@@ -94,3 +94,35 @@ func shardInfo(ctx context.Context, js jetstream.JetStream, shard int) (*jetstre
 	}
 	return s.CachedInfo(), nil
 }
+
+// ShardState is how far a shard has come. One with another time of creation is another stream of the same name, whose
+// sequences begin again.
+type ShardState struct {
+	Shard       int
+	Created     time.Time
+	First, Last uint64
+}
+
+// States returns the present state of every shard that answers, in order; Unanswered names the others.
+func (r *Reader) States(ctx context.Context) ([]ShardState, error) {
+	infos, err := ShardInfos(ctx, r.js)
+	states := make([]ShardState, len(infos))
+	for i, info := range infos {
+		states[i] = shardState(info)
+	}
+	return states, err
+}
+
+// State is that of one shard.
+func (r *Reader) State(ctx context.Context, shard int) (ShardState, error) {
+	info, err := shardInfo(ctx, r.js, shard)
+	if err != nil {
+		return ShardState{}, err
+	}
+	return shardState(info), nil
+}
+
+func shardState(info *jetstream.StreamInfo) ShardState {
+	shard, _ := Shard(info.Config.Name)
+	return ShardState{Shard: shard, Created: info.Created.UTC(), First: info.State.FirstSeq, Last: info.State.LastSeq}
+}

@@ -51,6 +51,8 @@ const (
 	// it must outlive that process. An entry that nobody touches for MarksTTL goes.
 	MarksBucket = "sluice_marks"
 	MarksTTL    = time.Hour
+	// TombstoneBucket holds what was decided about mail that is nowhere: dropped, erased, accepted as lost.
+	TombstoneBucket = "sluice_tombstone"
 	// LeaseTTL is how long an entry of LeaseBucket lives when nobody renews it.
 	LeaseTTL = 30 * time.Second
 )

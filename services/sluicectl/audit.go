@@ -13,6 +13,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/audit"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
+	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 	"github.com/sluice-mail/sluice/services/internal/load"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
@@ -24,18 +25,25 @@ type audited struct {
 }
 
 func (c *ctl) audit(ctx context.Context, e *process.Env) error {
-	f := newFlags(e, "audit", "[flags]", `Joins the log with the database by id: is every accepted mail stored, waiting, or a dead letter?
-Mail that has left the log was audited before; its tally is added at the end.
+	f := newFlags(e, "audit", "[flags] | accept ID|--gap MAIL_0:101-200 --why TEXT", `Joins the log with the database by id: is every accepted mail stored, waiting, or a dead letter?
+Mail that has left the log was audited before; its tally is added at the end. It changes nothing without --repair.
+accept says that a mail, or a range the log has lost, is lost for good, so that it holds retention up no longer.
 Exit code: 0 all accounted for, 1 something is missing or wrong, 3 not known: a shard, the dead letters, the database or a
 monitor did not answer.`)
 	since := f.String("since", "", "only mail accepted since this `time`: 1h (ago) or 2026-01-31T15:04:05Z (default: all in the log)")
 	acks := f.String("acks", "", "`file` of recorded replies (sluicectl load --record): hold each 250 against log and database")
 	deep := f.Bool("deep", false, "also read and hash the bytes of every stored mail")
-	if _, err := f.parse(e.Args, 0, 0); err != nil {
+	repair := f.Bool("repair", false, "give mail that is missing in the database, and still in the log, to the storer again")
+	gap := f.String("gap", "", "with accept: the `range` that the log has lost, as audit names it")
+	why := f.String("why", "", "with accept: the `reason`, kept with the decision")
+	args, err := f.parse(e.Args, 0, 2)
+	if err != nil {
 		return err
 	}
+	if len(args) > 0 {
+		return c.accept(ctx, e, args, *gap, *why)
+	}
 	o := audit.Options{Deep: *deep, Retention: c.cfg.Write.Retention}
-	var err error
 	if o.Since, err = moment(*since); err != nil {
 		return err
 	}
@@ -50,7 +58,7 @@ monitor did not answer.`)
 			fmt.Fprintf(e.Stderr, "audit: %d mails, %.0f/s\n", mails, float64(mails)/time.Since(start).Seconds())
 		}
 	}
-	answer, err := c.join(ctx, e, o)
+	answer, err := c.join(ctx, e, o, *repair)
 	if err != nil {
 		return err
 	}
@@ -70,7 +78,7 @@ monitor did not answer.`)
 const exitNotKnown = process.ExitCode(3)
 
 // join audits. What does not answer is in the report.
-func (c *ctl) join(ctx context.Context, e *process.Env, o audit.Options) (audited, error) {
+func (c *ctl) join(ctx context.Context, e *process.Env, o audit.Options, repair bool) (audited, error) {
 	var answer audited
 	conn, err := c.connect(ctx, e)
 	if err != nil {
@@ -83,8 +91,23 @@ func (c *ctl) join(ctx context.Context, e *process.Env, o audit.Options) (audite
 		return answer, err
 	}
 	defer store.Close()
-	if answer.Report, err = audit.Run(ctx, stream.NewReader(conn), dead.New(conn), store, o); err != nil {
+	reader, letters := stream.NewReader(conn), dead.New(conn)
+	if repair {
+		o.Repair = func(ctx context.Context, p audit.Place) error {
+			m, err := reader.Message(ctx, p.Shard, p.Sequence, p.Index)
+			if err != nil {
+				return err
+			}
+			return letters.Resend(ctx, m)
+		}
+	}
+	if answer.Report, err = audit.Run(ctx, audit.Sources{Log: reader, Dead: letters, DB: store, Stones: tombstone.New(conn)}, o); err != nil {
 		return answer, err
+	}
+	lost, err := audit.LostStreams(ctx, conn)
+	answer.Gaps = append(answer.Gaps, lost...)
+	if err != nil {
+		answer.NotKnown = append(answer.NotKnown, err.Error())
 	}
 	if answer.Before, err = audit.Tallies(ctx, conn); err != nil {
 		answer.NotKnown = append(answer.NotKnown, err.Error())
@@ -103,17 +126,24 @@ func writeAudit(w io.Writer, a audited) {
 	fmt.Fprintf(w, "log:\t%d mails, %s; published again: %d\n", r.Mails, size(r.Bytes), r.Copies)
 	fmt.Fprintf(w, "stored %d\tpending %d\tdead %d\texpired %d\tmissing %d\twrong %d\textra %d\n",
 		r.Stored, r.Pending, r.Dead, r.Expired, r.Missing, r.Wrong, r.Extra)
+	fmt.Fprintf(w, "dropped %d\terased %d\taccepted as lost %d\trepaired %d\n", r.Dropped, r.Erased, r.Accepted, r.Repaired)
 	if r.Purged > 0 {
 		fmt.Fprintf(w, "stored and no longer in the log:\t%d\n", r.Purged)
 	}
 	for _, t := range a.Before {
-		fmt.Fprintf(w, "%s, purged up to %d:\t%d mails audited before: stored %d, dead %d, expired %d\n",
-			t.Stream, t.To, t.Mails, t.Stored, t.Dead, t.Expired)
+		if t.To == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "%s, purged up to %d:\t%d mails audited before: stored %d, dead %d, expired %d, dropped, erased or accepted %d\n",
+			t.Stream, t.To, t.Mails, t.Stored, t.Dead, t.Expired, t.Decided)
 	}
 	if k := r.Acks; k != nil {
 		fmt.Fprintf(w, "accepted %d\tstored %d\tduplicates %d\tpending %d\tdead %d\texpired %d\tmissing %d\twrong %d\n",
 			k.Recorded, k.Stored, k.Duplicates, k.Pending, k.Dead, k.Expired, k.Missing, k.Wrong)
 		fmt.Fprintf(w, "answers never seen: %d\tstored of these: %d\tunexplained rows: %d\n", k.Unsure, k.Extra, k.Unexplained)
+	}
+	for _, g := range r.Gaps {
+		fmt.Fprintln(w, g)
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "%s\t%s\n", p.ID, p.What)

@@ -13,13 +13,14 @@ import (
 const deadUsage = `ls                lists the dead letters
 show ID           prints one: why, since when, envelope; --raw: the mail
 retry ID|--all    gives the mail to the storer again; the dead letter is removed once the storer has settled it
-drop ID           removes a dead letter for good`
+drop ID           removes a dead letter for good; audits count it as dropped: --why "spam"`
 
 func (c *ctl) deadLetters(ctx context.Context, e *process.Env) error {
 	f := newFlags(e, "dead", "ls | show ID | retry ID|--all | drop ID", deadUsage)
 	all := f.Bool("all", false, "with retry: all of them")
 	raw := f.Bool("raw", false, "with show: the bytes of the mail")
 	wait := f.Duration("wait", time.Minute, "with retry: how long to wait for the storer")
+	why := f.String("why", "", "with drop: the `reason`, kept with the id")
 	args, err := f.parse(e.Args, 1, 2)
 	if err != nil {
 		return err
@@ -40,7 +41,7 @@ func (c *ctl) deadLetters(ctx context.Context, e *process.Env) error {
 	case "show":
 		return showDead(ctx, f, letters, args[1], *raw)
 	case "drop":
-		if err := letters.Drop(ctx, args[1]); err != nil {
+		if err := letters.Drop(ctx, args[1], operator(), *why); err != nil {
 			return fmt.Errorf("dropping %s: %w", args[1], err)
 		}
 		fmt.Fprintf(e.Stdout, "dropped %s\n", args[1])

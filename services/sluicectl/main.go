@@ -19,7 +19,7 @@ func main() {
 			{Name: "ls", Summary: "lists a mailbox: ls ADDRESS", Run: c.ls},
 			{Name: "cat", Summary: "prints a mail as it would be delivered: cat ID", Run: c.cat},
 			{Name: "trace", Summary: "tells where a mail is and how it came there: trace ID", Run: c.trace},
-			{Name: "audit", Summary: "joins log and database: is every accepted mail accounted for?", Run: c.audit},
+			{Name: "audit", Summary: "joins log and database: is every accepted mail accounted for? audit accept ID|--gap RANGE --why TEXT", Run: c.audit},
 			{Name: "dead", Summary: "dead letters: dead ls | show ID | retry ID|--all | drop ID", Run: c.deadLetters},
 			{Name: "domains", Summary: "accepted domains beside INGRESS_DOMAINS: domains ls | add DOMAIN… | rm DOMAIN…", Run: c.domains},
 			{Name: "recipients", Summary: "recipients for INGRESS_RECIPIENTS=kv: recipients ls | add ADDRESS… | rm ADDRESS…", Run: c.recipients},

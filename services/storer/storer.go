@@ -88,7 +88,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}
-	auditor := audit.NewPeriodic(deps.Conn, deps.Store, deps.Retention, deps.Logger, deps.Metrics)
+	again := &repairer{reader: stream.NewReader(deps.Conn), store: deps.Store, stored: h.stored}
+	auditor := audit.NewPeriodic(deps.Conn, deps.Store, deps.Retention, again.repair, deps.Logger, deps.Metrics)
 	janitor, err := retain.New(deps.Conn, retain.Config{
 		Shape:       cfg.Shape,
 		BeforePurge: auditor.BeforePurge,
@@ -110,7 +111,7 @@ func (s *Service) Run(ctx context.Context) error {
 	var group lifecycle.Group
 	group.Add("worker", finishGrace, s.worker.Run)
 	group.Add("janitor", stopGrace, s.janitor.Run)
-	group.Add("auditor", stopGrace, s.auditor.Run)
+	group.Add("auditor", stopGrace, func(ctx context.Context) error { return s.auditor.Run(ctx, s.janitor.Leads) })
 	group.Add("durability", stopGrace, s.watchDurability)
 	group.Add("maintenance", stopGrace, s.maintain)
 	return group.Run(ctx)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 )
 
 // ErrNotFound: no dead letter has that id.
@@ -116,11 +117,17 @@ func (d *Letters) Get(ctx context.Context, key string) (Letter, error) {
 	return d.read(ctx, found[len(found)-1])
 }
 
-// Drop removes a dead letter for good.
-func (d *Letters) Drop(ctx context.Context, key string) error {
+// Drop removes a dead letter for good. It leaves a tombstone that says who did so: else audits would miss the mail.
+func (d *Letters) Drop(ctx context.Context, key, who, why string) error {
 	found, err := d.copies(ctx, key)
 	if err != nil {
 		return err
+	}
+	if id, err := ulid.ParseStrict(key); err == nil { // else its envelope cannot be read, and no audit knows it by an id
+		stone := tombstone.Stone{What: tombstone.Dropped, Who: who, When: time.Now().UTC(), Why: why}
+		if err := tombstone.New(d.nc).Put(ctx, id, stone); err != nil {
+			return err
+		}
 	}
 	return d.remove(ctx, found)
 }

@@ -145,13 +145,13 @@ func TestDropRemovesTheWholeMail(t *testing.T) {
 	kept, _ := f.Mail(0, "kept\r\n")
 	bury(t, f, "refused")
 	d := dead.New(f.NC)
-	if err := d.Drop(t.Context(), streamtest.ID(env).String()); err != nil {
+	if err := d.Drop(t.Context(), streamtest.ID(env).String(), "me", "spam"); err != nil {
 		t.Fatal(err)
 	}
 	if buried := letters(t, f); len(buried) != 1 || buried[0].ID != kept || f.State(stream.DeadStream).Msgs != 1 {
 		t.Errorf("%d dead letters, %d messages", len(buried), f.State(stream.DeadStream).Msgs)
 	}
-	if err := d.Drop(t.Context(), streamtest.ID(env).String()); !errors.Is(err, dead.ErrNotFound) {
+	if err := d.Drop(t.Context(), streamtest.ID(env).String(), "me", "spam"); !errors.Is(err, dead.ErrNotFound) {
 		t.Errorf("dropping it again: %v", err)
 	}
 }
@@ -209,7 +209,7 @@ func TestDoubleDeadCopyIsHandledAsOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	streamtest.Equal(t, "the newest copy", got.Message.Raw, []byte("bad\r\n"))
-	if err := d.Drop(t.Context(), id.String()); err != nil {
+	if err := d.Drop(t.Context(), id.String(), "me", "spam"); err != nil {
 		t.Fatal(err)
 	}
 	if n := f.State(stream.DeadStream).Msgs; n != 0 {

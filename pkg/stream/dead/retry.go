@@ -99,6 +99,20 @@ func (d *Letters) publish(ctx context.Context, key string, found []uint64) (retr
 	return retried{shard: shard, sequence: sequence, dead: found}, nil
 }
 
+// Resend gives a mail that is in the log, settled and missing in the database, to the storer again, and waits until it is
+// settled.
+func (d *Letters) Resend(ctx context.Context, m *stream.Message) error {
+	head, err := m.Head(stream.HeadSubject(m.Shard))
+	if err != nil {
+		return err
+	}
+	sequence, err := publish.Copy(ctx, d.nc, m.Key()+"/again/"+m.Place(), head, parts(ctx, m, stream.PartSubject(m.Shard), false))
+	if err != nil {
+		return fmt.Errorf("publishing %s again: %w", m.Key(), err)
+	}
+	return d.conclude(ctx, retried{shard: m.Shard, sequence: sequence})
+}
+
 // home is the shard a mail came from, or the first when that is gone.
 func (d *Letters) home(ctx context.Context, name string) (int, error) {
 	shard, ok := stream.Shard(name)

@@ -19,6 +19,7 @@ type publisherMetrics struct {
 	answers       *prometheus.CounterVec
 	up            *prometheus.GaugeVec
 	durability    *prometheus.GaugeVec
+	shorter       *prometheus.GaugeVec
 }
 
 func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
@@ -47,9 +48,12 @@ func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
 		durability: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sluice_publish_shard_durability", Help: "1 for the durability class of this shard.",
 		}, []string{"shard", "durability"}),
+		shorter: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_publish_shard_shorter", Help: "1 when this shard of the log was shorter than what it had acknowledged, or was made again.",
+		}, []string{"shard"}),
 	}
 	m.stored = m.duration.WithLabelValues("stored")
-	reg.MustRegister(m.duration, m.inflight, m.inflightBytes, m.packMails, m.answers, m.up, m.durability)
+	reg.MustRegister(m.duration, m.inflight, m.inflightBytes, m.packMails, m.answers, m.up, m.durability, m.shorter)
 	return m
 }
 

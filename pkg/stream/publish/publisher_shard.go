@@ -39,6 +39,7 @@ type shard struct {
 	need       int64 // room that was asked for when it said "full"; 0 when there is enough
 	failing    time.Time
 	said       string
+	horizon    horizon
 }
 
 // learn takes over what the stream says about itself; asked and heard are this machine's clock around the question.
@@ -50,6 +51,7 @@ func (s *shard) learn(info *jetstream.StreamInfo, asked, heard time.Time) {
 		s.need = 0
 	}
 	s.present = true
+	s.reaches(info)
 	s.bytes, s.max = bytes, max
 	s.durability = stream.Durability(info.Config.Metadata[stream.DurabilityKey])
 	if s.durability == "" || info.Config.PersistMode == jetstream.AsyncPersistMode {
@@ -192,6 +194,9 @@ func (s *shard) inFlight() int { return packsInFlight }
 
 // note keeps what is known in step with an answer of the log.
 func (s *shard) note(o outcome, a answer, bytes int) {
+	if o == stored {
+		s.acknowledged(a.Sequence)
+	}
 	switch {
 	case o == stored || o == doubled:
 		s.worked()

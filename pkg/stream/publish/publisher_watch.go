@@ -66,6 +66,7 @@ func interval(s *shard) time.Duration {
 
 // ask refreshes what is known about a shard.
 func (p *Publisher) ask(ctx context.Context, s *shard) {
+	s.asking()
 	info, asked, err := p.info(ctx, s.number)
 	switch {
 	case err == nil:

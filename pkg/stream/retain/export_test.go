@@ -34,9 +34,6 @@ func (j *Janitor) Until(info *jetstream.StreamInfo) time.Duration {
 	return j.until(&shardState{info: info})
 }
 
-// Leads says whether the lease is its.
-func (j *Janitor) Leads() bool { return j.lease.held(time.Now()) }
-
 // TakeLease asks for the lease once.
 func (j *Janitor) TakeLease(ctx context.Context) error { return j.lease.renew(ctx) }
 

@@ -97,6 +97,9 @@ func (j *Janitor) Run(ctx context.Context) error {
 	}
 }
 
+// Leads says whether the work that one storer does for all is this one's.
+func (j *Janitor) Leads() bool { return j.lease.held(time.Now()) }
+
 // poke makes the next look happen now.
 func (j *Janitor) poke() {
 	select {

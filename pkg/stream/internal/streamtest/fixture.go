@@ -45,7 +45,7 @@ func New(t testing.TB, shardBytes int64) *Fixture {
 	f := On(t, server, nc, shardBytes)
 	f.AddShard(0)
 	f.DeadStream(64 << 20)
-	for _, cfg := range []jetstream.KeyValueConfig{{Bucket: stream.LeaseBucket, TTL: stream.LeaseTTL}, {Bucket: stream.ReplayBucket}, {Bucket: stream.MarksBucket}} {
+	for _, cfg := range []jetstream.KeyValueConfig{{Bucket: stream.LeaseBucket, TTL: stream.LeaseTTL}, {Bucket: stream.ReplayBucket}, {Bucket: stream.MarksBucket}, {Bucket: stream.TombstoneBucket}} {
 		if _, err := f.JS.CreateKeyValue(f.Context(), cfg); err != nil {
 			t.Fatal(err)
 		}

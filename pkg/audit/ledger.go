@@ -1,0 +1,184 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
+)
+
+// Tally is what is known of one stream: of the mails that have left it, each range of which was audited before it was
+// purged, and how far it had come, so that a stream that is shorter than it was, or was made again, does not go unnoticed. It is
+// kept in the log's audit bucket, one entry per stream and time of its creation.
+type Tally struct {
+	Stream  string    `json:"stream"`
+	Created time.Time `json:"created"`
+	// Seen is the highest sequence the stream was seen to have; Audited the last one that was audited after it was settled.
+	Seen    uint64 `json:"seen"`
+	Audited uint64 `json:"audited"`
+	// Lost are sequences that the stream had and then had no more, at its end.
+	Lost []Lost `json:"lost,omitempty"`
+	// To is the last sequence counted, and purged.
+	To       uint64    `json:"to"`
+	Mails    int64     `json:"mails"`
+	Stored   int64     `json:"stored"`
+	Dead     int64     `json:"dead"`
+	Decided  int64     `json:"decided"`
+	Expired  int64     `json:"expired"`
+	Copies   int64     `json:"copies"`
+	Bytes    int64     `json:"bytes"`
+	Updated  time.Time `json:"updated"`
+	revision uint64
+}
+
+// Lost is a range of sequences, both ends included, and when it was noticed that they are gone.
+type Lost struct {
+	From  uint64    `json:"from"`
+	To    uint64    `json:"to"`
+	Found time.Time `json:"found"`
+}
+
+// ledger are the tallies of all streams, those that are no more among them.
+type ledger struct {
+	bucket  jetstream.KeyValue
+	tallies []Tally
+}
+
+func openLedger(ctx context.Context, nc *nats.Conn) (*ledger, error) {
+	bucket, err := stream.JetStream(nc).KeyValue(ctx, stream.AuditBucket)
+	if err != nil {
+		return nil, fmt.Errorf("opening the bucket %s: %w", stream.AuditBucket, err)
+	}
+	keys, err := bucket.ListKeys(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the audit tallies: %w", err)
+	}
+	var names []string
+	for key := range keys.Keys() {
+		names = append(names, key)
+	}
+	l := &ledger{bucket: bucket}
+	for _, key := range names {
+		if !strings.HasPrefix(key, "MAIL_") {
+			continue
+		}
+		entry, err := bucket.Get(ctx, key)
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		var t Tally
+		if err == nil {
+			err = json.Unmarshal(entry.Value(), &t)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the audit tally %s: %w", key, err)
+		}
+		t.revision = entry.Revision()
+		l.tallies = append(l.tallies, t)
+	}
+	slices.SortFunc(l.tallies, func(x, y Tally) int {
+		return cmp.Or(strings.Compare(x.Stream, y.Stream), x.Created.Compare(y.Created))
+	})
+	return l, nil
+}
+
+// Tallies reads the tallies of all streams.
+func Tallies(ctx context.Context, nc *nats.Conn) ([]Tally, error) {
+	l, err := openLedger(ctx, nc)
+	if err != nil {
+		return nil, err
+	}
+	return l.tallies, nil
+}
+
+// of is the tally of the stream as it is now: one made again has another.
+func (l *ledger) of(s stream.ShardState) Tally {
+	name := stream.StreamName(s.Shard)
+	for _, t := range l.tallies {
+		if t.Stream == name && t.Created.Equal(s.Created) {
+			return t
+		}
+	}
+	return Tally{Stream: name, Created: s.Created}
+}
+
+// look takes over how far the stream has come, and what it has lost since.
+func (t *Tally) look(s stream.ShardState, now time.Time) (changed bool) {
+	if s.Last == t.Seen {
+		return false
+	}
+	if s.Last < t.Seen {
+		t.Lost = append(t.Lost, Lost{s.Last + 1, t.Seen, now.UTC()})
+		t.Audited, t.To = min(t.Audited, s.Last), min(t.To, s.Last)
+	}
+	t.Seen = s.Last
+	return true
+}
+
+// save writes a tally by its revision: another storer whose lease has ended meanwhile must not count a range a second time.
+func (l *ledger) save(ctx context.Context, t *Tally) error {
+	value, err := json.Marshal(t)
+	if err != nil {
+		return err
+	}
+	key := t.Stream + "." + strconv.FormatInt(t.Created.UnixNano(), 10)
+	revision, err := l.bucket.Update(ctx, key, value, t.revision)
+	if err != nil {
+		return fmt.Errorf("writing the audit tally of %s: %w", t.Stream, err)
+	}
+	t.revision = revision
+	return nil
+}
+
+// gaps are the messages that a shard had and that are gone without having been purged, but for those that were accepted after
+// it was noticed.
+func (l *ledger) gaps(s stream.ShardState, accepted []tombstone.Gap) []Gap {
+	var gaps []Gap
+	add := func(lost Lost, what string) {
+		valid := slices.DeleteFunc(slices.Clone(accepted), func(a tombstone.Gap) bool { return a.When.Before(lost.Found) })
+		for _, b := range without(stream.Bounds{Shard: s.Shard, From: lost.From, To: lost.To}, valid) {
+			gaps = append(gaps, Gap{stream.StreamName(s.Shard), b.From, b.To, what})
+		}
+	}
+	now := l.of(s)
+	now.look(s, time.Now())
+	for _, lost := range now.Lost {
+		add(lost, "the log was longer than it is: it has lost these messages, and uses their sequences again")
+	}
+	for _, t := range l.tallies {
+		if t.Stream == now.Stream && !t.Created.Equal(s.Created) && t.To < t.Seen {
+			add(Lost{t.To + 1, t.Seen, s.Created}, fmt.Sprintf(
+				"the stream was made again on %s; what the one of %s had from here on was never purged", s.Created.Format(time.DateTime), t.Created.Format(time.DateTime)))
+		}
+	}
+	return gaps
+}
+
+// LostStreams names what whole streams have lost: at their ends, and by having been made again.
+func LostStreams(ctx context.Context, nc *nats.Conn) ([]Gap, error) {
+	l, err := openLedger(ctx, nc)
+	if err != nil {
+		return nil, err
+	}
+	states, err := stream.NewReader(nc).States(ctx)
+	var gaps []Gap
+	for _, s := range states {
+		accepted, err := tombstone.New(nc).Gaps(ctx, s.Shard)
+		if err != nil {
+			return gaps, err
+		}
+		gaps = append(gaps, l.gaps(s, accepted)...)
+	}
+	return gaps, err
+}

@@ -1,0 +1,138 @@
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// RunRange audits the mails in one range of a stream, all of them settled: whatever is absent is missing.
+func RunRange(ctx context.Context, sources Sources, streamName string, from, to uint64, o Options) (Report, error) {
+	a := &auditor{Sources: sources, options: o, started: time.Now(), onlyLog: true}
+	shard, ok := stream.Shard(streamName)
+	if !ok {
+		return a.report, fmt.Errorf("%s is no stream of mail", streamName)
+	}
+	var records []record
+	for r, err := range shardHeads(ctx, a.Log, stream.Bounds{Shard: shard, From: from, To: to}, to) {
+		if err != nil {
+			return a.report, err
+		}
+		if r.gap != nil {
+			if err := a.gap(ctx, *r.gap); err != nil {
+				return a.report, err
+			}
+			continue
+		}
+		if r.bad != nil {
+			a.undecodable(r)
+			continue
+		}
+		records = append(records, r)
+	}
+	slices.SortFunc(records, func(x, y record) int { return x.id.Compare(y.id) })
+	records = a.distinct(records)
+	// A dead letter that was retried has an old id among new ones: one query would read all the time between.
+	for len(records) > 0 {
+		n := 1
+		for n < len(records) && records[n].id.Time()-records[n-1].id.Time() <= uint64(Slack.Milliseconds()) {
+			n++
+		}
+		if err := a.compare(ctx, records[0].id, records[n-1].id, records[:n]); err != nil {
+			return a.report, err
+		}
+		records = records[n:]
+	}
+	return a.report, nil
+}
+
+// BeforePurge audits the mails of a range that is about to leave the log, stores again what is missing, and adds them to the
+// tally. An error keeps them there.
+func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to uint64) error {
+	shard, ok := stream.Shard(streamName)
+	if !ok {
+		return fmt.Errorf("%s is no stream of mail", streamName)
+	}
+	state, err := p.reader.State(ctx, shard)
+	if err != nil {
+		return err
+	}
+	ledger, err := openLedger(ctx, p.nc)
+	if err != nil {
+		return err
+	}
+	if err := p.whole(ctx, ledger, state); err != nil {
+		return fmt.Errorf("nothing of %s is purged: %w", streamName, err)
+	}
+	tally := ledger.of(state)
+	tally.look(state, time.Now())
+	// Already counted when the process was killed between the count and the purge.
+	if from = max(from, tally.To+1); from > to {
+		return nil
+	}
+	report, err := RunRange(ctx, p.sources, streamName, from, to, p.options())
+	if err != nil {
+		return fmt.Errorf("auditing %s %d to %d before their purge: %w", streamName, from, to, err)
+	}
+	p.saw(report)
+	if n := report.Unaccounted(); n > 0 {
+		p.unaccounted.Set(float64(n))
+		return fmt.Errorf("%s %d to %d stay in the log: %d of their %d mails are unaccounted for, first %s; run sluicectl audit",
+			streamName, from, to, n, report.Mails, report.first())
+	}
+	tally.add(report, to)
+	return ledger.save(ctx, &tally)
+}
+
+// whole is an error when the shard has lost messages that nobody has accepted the loss of.
+func (p *Periodic) whole(ctx context.Context, l *ledger, s stream.ShardState) error {
+	accepted, err := p.sources.Stones.Gaps(ctx, s.Shard)
+	if err != nil {
+		return err
+	}
+	gaps := l.gaps(s, accepted)
+	if len(gaps) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s; sluicectl audit accept --gap %s:%d-%d says that nothing more can be done", errLost, gaps[0], gaps[0].Stream, gaps[0].From, gaps[0].To)
+}
+
+var errLost = errors.New("the log has lost messages")
+
+// add counts a range that was audited and is about to be purged.
+func (t *Tally) add(r Report, to uint64) {
+	t.To, t.Audited, t.Updated = to, max(t.Audited, to), time.Now().UTC()
+	t.Mails += r.Mails
+	t.Stored += r.Stored
+	t.Dead += r.Dead
+	t.Decided += r.Dropped + r.Erased + r.Accepted
+	t.Expired += r.Expired
+	t.Copies += r.Copies
+	t.Bytes += r.Bytes
+}
+
+// Note writes down how far every stream has come now, so that what is accepted afterwards is meant for what is lost by now.
+func Note(ctx context.Context, nc *nats.Conn) error {
+	l, err := openLedger(ctx, nc)
+	if err != nil {
+		return err
+	}
+	states, err := stream.NewReader(nc).States(ctx)
+	if err != nil {
+		return err
+	}
+	for _, s := range states {
+		if t := l.of(s); t.look(s, time.Now()) {
+			if err := l.save(ctx, &t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,120 @@
+package storer
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/stream"
+	"github.com/sluice-mail/sluice/pkg/stream/dead"
+	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
+)
+
+// settled waits until the storer owes nothing on shard 0, and returns the last sequence.
+func (p *pipeline) settled() uint64 {
+	p.t.Helper()
+	reader := stream.NewReader(p.conn)
+	var last uint64
+	p.within("everything is settled", func() bool {
+		state, err := reader.State(p.t.Context(), 0)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		floor, err := reader.SettledUpTo(p.t.Context(), 0, stream.Storer)
+		last = state.Last
+		return err == nil && last > 0 && floor >= last
+	})
+	return last
+}
+
+// A database that lost what it had committed, by a failover or a restored dump, is whole again without an operator, and the
+// log keeps the mail until it is.
+func TestMailThatTheDatabaseLostIsStoredAgain(t *testing.T) {
+	p := start(t)
+	for range 20 {
+		p.publish("a@b.example", "u@example.com")
+	}
+	last := p.settled()
+	if err := p.service.auditor.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.store.DropBefore(t.Context(), today()+2); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.rows(); n != 0 {
+		t.Fatalf("%d mails are left in the database", n)
+	}
+	if err := p.service.auditor.BeforePurge(t.Context(), "MAIL_0", 1, last); err != nil {
+		t.Error(err)
+	}
+	if n := p.rows(); n != 20 {
+		t.Errorf("%d of 20 mails are in the database again", n)
+	}
+}
+
+func today() uint32 { return uint32(time.Now().UnixMilli() / 86_400_000) }
+
+// rows counts the mails in the database.
+func (p *pipeline) rows() (n int) {
+	p.t.Helper()
+	last := mailstore.FirstID(today() + 2)
+	err := p.store.IDs(p.t.Context(), mailstore.FirstID(0), last, func(mailstore.Row) error { n++; return nil })
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return n
+}
+
+// A dead letter that was dropped is a verdict: it does not hold retention up for good.
+func TestADroppedDeadLetterHoldsNothingUp(t *testing.T) {
+	p := start(t)
+	p.store.refuse.Store(true)
+	id := p.publish("refused@b.example", "u@example.com")
+	p.publish("a@b.example", "u@example.com")
+	last := p.settled()
+	letters := dead.New(p.conn)
+	if err := letters.Drop(t.Context(), id.String(), "me@here", "spam"); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.service.auditor.BeforePurge(t.Context(), "MAIL_0", 1, last); err != nil {
+		t.Error(err)
+	}
+	if stone, err := tombstone.New(p.conn).Find(t.Context(), id); err != nil || stone.What != tombstone.Dropped || stone.Who != "me@here" || stone.Why != "spam" {
+		t.Errorf("the tombstone says %+v (%v)", stone, err)
+	}
+}
+
+// The stream was removed and made again: its sequences begin at 1, and the tally of the old one says nothing about it.
+func TestAStreamThatWasMadeAgainIsAnAlarmAndStopsThePurge(t *testing.T) {
+	p := newPipeline(t, openSQLite)
+	for range 5 {
+		p.publish("a@b.example", "u@example.com")
+	}
+	ctx := t.Context()
+	if err := p.service.auditor.Round(ctx); err != nil {
+		t.Fatal(err)
+	}
+	js := stream.JetStream(p.conn)
+	if err := js.DeleteStream(ctx, "MAIL_0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Prepare(ctx, p.service.cfg.Shape, p.service.deps); err != nil {
+		t.Fatal(err)
+	}
+	p.run(p.service.Run)
+	p.publish("a@b.example", "u@example.com")
+	last := p.settled()
+	purge := func() error { return p.service.auditor.BeforePurge(ctx, "MAIL_0", 1, last) }
+	err := purge()
+	if err == nil || !strings.Contains(err.Error(), "MAIL_0:1-5") || !strings.Contains(err.Error(), "made again") {
+		t.Fatalf("the purge is told %v", err)
+	}
+	gap := tombstone.Gap{Bounds: stream.Bounds{From: 1, To: 5}, Stone: tombstone.Stone{What: tombstone.Accepted, When: time.Now()}}
+	if err := tombstone.New(p.conn).PutGap(ctx, gap); err != nil {
+		t.Fatal(err)
+	}
+	if err := purge(); err != nil {
+		t.Errorf("the loss is accepted, and the purge is told %v", err)
+	}
+}
