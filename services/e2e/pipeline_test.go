@@ -81,6 +81,9 @@ func TestServicesStartInAnyOrder(t *testing.T) {
 			return strings.Contains(p.Log(), "waiting for the log")
 		})
 	}
+	within(t, 20*time.Second, "the ingress listens", func() bool {
+		return strings.Contains(f.Ingresses[0].Log(), "accepting mail")
+	})
 	if reply := dialogue(t, f.Ingresses[0].Addrs["smtp"]); !strings.HasPrefix(reply, "451 ") {
 		t.Errorf("without a log the ingress answers MAIL with %q, want 451", reply)
 	}

@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"os"
 	"regexp"
@@ -332,12 +333,17 @@ func (r *replayed) exitCodes(t *testing.T, ctx context.Context) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	if _, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: stream.HeadSubject(0), Data: []byte("no mail"),
-		Header: nats.Header{stream.EnvelopeHeader: {"no envelope!"}}}); err != nil {
+	answer, err := nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: stream.HeadSubject(0), Data: []byte("no mail"),
+		Header: nats.Header{stream.EnvelopeHeader: {"no envelope!"}}})
+	if err != nil {
 		t.Fatal(err)
 	}
+	var ack struct{ Seq int }
+	if err := json.Unmarshal(answer.Data, &ack); err != nil || ack.Seq == 0 {
+		t.Fatalf("%v in %s", err, answer.Data)
+	}
 	settled(t, ctx, r.Env())
-	_, err = r.Command(ctx, r.env(r.DSN()), "storer", "replay", "--from-seq", strconv.Itoa(r.mails+1), "--shard", "0")
+	_, err = r.Command(ctx, r.env(r.DSN()), "storer", "replay", "--from-seq", strconv.Itoa(ack.Seq), "--shard", "0")
 	if err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "dead 1") {
 		t.Errorf("a replay with a dead letter: %v", err)
 	}

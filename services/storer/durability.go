@@ -7,22 +7,29 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// durabilityEvery is how often the log's servers are asked how they sync: one may have been restarted with another setting.
-const durabilityEvery = time.Minute
+const (
+	// durabilityEvery is how often the log's servers are asked how they sync: one may have been restarted with another
+	// setting.
+	durabilityEvery = time.Minute
+	// durabilityFirst is when they are asked for the first time, and again when they do not say, then after twice as long
+	// each: at the start of all a server may not have started JetStream yet, and until it is known no mail is taken.
+	durabilityFirst = time.Second
+)
 
 // watchDurability keeps what the ingresses find in the log about its acknowledgements true until ctx ends.
 func (s *Service) watchDurability(ctx context.Context) error {
-	said := ""
+	said, wait := "", durabilityFirst
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(durabilityEvery):
+		case <-time.After(wait):
 		}
 		err := s.noteDurability(ctx)
+		wait = min(2*wait, durabilityEvery)
 		switch {
 		case err == nil:
-			said = ""
+			said, wait = "", durabilityEvery
 		case ctx.Err() == nil && err.Error() != said:
 			said = err.Error()
 			s.deps.Logger.Warn("cannot tell whether the log syncs before it acknowledges; what was read before holds", "reason", err)
