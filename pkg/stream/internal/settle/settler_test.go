@@ -231,6 +231,34 @@ func TestMarkIsTakenOverFromADeadProcess(t *testing.T) {
 	}
 }
 
+// The database is there again: who finds out tells the others, whose own next attempt may be far off.
+func TestWhoRecoversWakesTheOthers(t *testing.T) {
+	w := newWorld(t, 1)
+	p := w.procs[0]
+	w.away = true
+	first, second := w.add(all(8, good)...), w.add(all(8, good)...)
+	w.deliver(first, p)
+	w.deliver(second, p)
+	for range 5 { // both rest longer and longer, not in step
+		w.pass(400 * time.Millisecond)
+		w.do(p, 0)
+		w.pass(1900 * time.Millisecond)
+		w.do(p, 0)
+	}
+	w.away = false
+	for !first.acked && !second.acked {
+		w.pass(20 * time.Millisecond)
+		w.do(p, 0)
+	}
+	if len(p.jobs) != 1 {
+		t.Fatalf("%d jobs", len(p.jobs))
+	}
+	w.do(p, 0)
+	if !first.acked || !second.acked || p.s.Trouble() != nil || !p.s.Hungry(0) {
+		t.Errorf("acknowledged %v and %v, trouble %v", first.acked, second.acked, p.s.Trouble())
+	}
+}
+
 // A process is about to take a mark over when its holder, which was only slow, refreshes it: that was no evidence.
 func TestMarkOfASlowProcessIsNoEvidence(t *testing.T) {
 	w, l, slow := busy(t, 2, good)

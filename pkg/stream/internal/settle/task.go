@@ -182,11 +182,20 @@ func (s *Settler) rest(now time.Time, t *task, what string, why error) {
 	}
 }
 
-// recovered: what a task waited for is there again.
+// recovered: what a task waited for is there again. The others, which wait for the same, need not wait any longer.
 func (s *Settler) recovered(t *task) {
 	t.tries = 0
-	if s.resume(t) && !s.stopping {
+	if !s.resume(t) {
+		return
+	}
+	if !s.stopping {
 		s.say(slog.LevelInfo, "going on")
+	}
+	for _, other := range s.tasks {
+		other.due = time.Time{}
+	}
+	if s.trial != nil {
+		s.trial.due = time.Time{}
 	}
 }
 
