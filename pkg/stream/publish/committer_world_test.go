@@ -36,7 +36,6 @@ type sent struct {
 	told     bool
 	err      error
 	stored   int // how often the log stored it
-	acked    bool
 	accepted bool // its message was acknowledged as new
 }
 
