@@ -35,7 +35,7 @@ type sent struct {
 	bytes    []byte // as they were
 	told     bool
 	err      error
-	stored   int // how often the log stored it
+	stored   int  // how often the log stored it
 	accepted bool // its message was acknowledged as new
 }
 
