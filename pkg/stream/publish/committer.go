@@ -213,28 +213,6 @@ func (c *committer) expire(now time.Time) {
 
 var errExpired = errors.New("its time is over")
 
-// stop gives up everything.
-func (c *committer) stop() {
-	c.stopped = true
-	for _, it := range c.queue {
-		c.tell(it, errStopping(false))
-		c.out.release += it.size
-	}
-	c.queue, c.bytes, c.room = nil, 0, 0
-	for len(c.packs) > 0 {
-		p := c.packs[0]
-		c.tellAll(p, errStopping(p.unsure || p.attempt != 0))
-		c.drop(p)
-	}
-}
-
-func errStopping(unsure bool) error {
-	if unsure {
-		return fmt.Errorf("%w: this ingress is stopping", ErrUnconfirmed)
-	}
-	return fmt.Errorf("%w: this ingress is stopping", ErrUnavailable)
-}
-
 // advance sends what may be sent now.
 func (c *committer) advance(now time.Time) {
 	if !c.up {

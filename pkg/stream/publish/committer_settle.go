@@ -114,6 +114,28 @@ func (c *committer) tell(it *item, err error) {
 	}
 }
 
+// stop gives up everything.
+func (c *committer) stop() {
+	c.stopped = true
+	for _, it := range c.queue {
+		c.tell(it, errStopping(false))
+		c.out.release += it.size
+	}
+	c.queue, c.bytes, c.room = nil, 0, 0
+	for len(c.packs) > 0 {
+		p := c.packs[0]
+		c.tellAll(p, errStopping(p.unsure || p.attempt != 0))
+		c.drop(p)
+	}
+}
+
+func errStopping(unsure bool) error {
+	if unsure {
+		return fmt.Errorf("%w: this ingress is stopping", ErrUnconfirmed)
+	}
+	return fmt.Errorf("%w: this ingress is stopping", ErrUnavailable)
+}
+
 // surrender gives away everything that is surely not stored here, for another shard: the queue, and packs of which no
 // attempt went unanswered. gone says that the stream is no more, and with it what it may have stored.
 func (c *committer) surrender(gone bool) (queue []*item, packs []*pack) {
