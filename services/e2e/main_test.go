@@ -106,7 +106,9 @@ func settled(t *testing.T, ctx context.Context, env []string) {
 			last = err.Error()
 			return false
 		}
-		var s struct{ Unstored *uint64 }
+		var s struct {
+			Unstored *uint64 `json:"unstored_messages"`
+		}
 		if err := json.Unmarshal([]byte(out), &s); err != nil || s.Unstored == nil {
 			t.Fatalf("%v in %s", err, out)
 		}
