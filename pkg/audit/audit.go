@@ -103,7 +103,7 @@ func (a *auditor) all(ctx context.Context) error {
 	var from time.Time
 	if since := a.options.Since; !since.IsZero() {
 		from = since.Add(-Slack)
-		a.low = firstID(since)
+		a.low = mailstore.IDAt(since)
 	}
 	bounds, err := a.Log.Snapshot(ctx, from)
 	silent, partial := errors.AsType[stream.Unanswered](err)
@@ -200,13 +200,13 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 		window = append(window, r)
 		if len(window) >= full {
 			// Ids before this time cannot come any more, but for copies and retried dead letters.
-			if window, err = a.join(ctx, window, firstID(time.UnixMilli(r.at).Add(-Slack))); err != nil {
+			if window, err = a.join(ctx, window, mailstore.IDAt(time.UnixMilli(r.at).Add(-Slack))); err != nil {
 				return err
 			}
 			full = len(window) + windowMails
 		}
 	}
-	_, err := a.join(ctx, window, lastID())
+	_, err := a.join(ctx, window, mailstore.LastID())
 	return err
 }
 
@@ -275,17 +275,4 @@ func (a *auditor) compare(ctx context.Context, low, high ulid.ULID, records []re
 		a.absent(r)
 	}
 	return a.resolve(ctx)
-}
-
-func firstID(t time.Time) (id ulid.ULID) {
-	// The error is for times beyond the year 10889.
-	_ = id.SetTime(uint64(max(0, t.UnixMilli())))
-	return id
-}
-
-func lastID() (id ulid.ULID) {
-	for i := range id {
-		id[i] = 0xff
-	}
-	return id
 }

@@ -134,7 +134,7 @@ func (w *world) accept(shard int, stored bool) ulid.ULID {
 	for i := range entropy {
 		entropy[i] = byte(w.random.Uint32())
 	}
-	id := firstID(w.clock.Add(-time.Duration(w.random.IntN(1000)) * time.Millisecond))
+	id := mailstore.IDAt(w.clock.Add(-time.Duration(w.random.IntN(1000)) * time.Millisecond))
 	if err := id.SetEntropy(entropy[:]); err != nil {
 		panic(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,6 +32,7 @@ type Periodic struct {
 	repair    func(ctx context.Context, place Place) error
 	logger    *slog.Logger
 	open      []stream.Bounds // ranges some mail of which was unaccounted for
+	distrust  atomic.Bool
 
 	unaccounted, lost prometheus.Gauge
 	audited, repaired prometheus.Counter
@@ -69,8 +71,15 @@ func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, rep
 }
 
 func (p *Periodic) options() Options {
-	return Options{Retention: p.retention, Repair: p.repair}
+	o := Options{Retention: p.retention, Repair: p.repair}
+	if p.distrust.Load() {
+		o.Retention = 0
+	}
+	return o
 }
+
+// DistrustClock says whether this machine's clock is wrong: by it no mail counts as expired.
+func (p *Periodic) DistrustClock(distrust bool) { p.distrust.Store(distrust) }
 
 // saw counts what an audit looked at and repaired.
 func (p *Periodic) saw(r Report) {

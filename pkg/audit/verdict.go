@@ -98,7 +98,7 @@ func (a *auditor) expired(id ulid.ULID) bool {
 		return false
 	}
 	// As the stores do: retention rounds up to whole days.
-	return mailstore.Day(id) < mailstore.Day(firstID(a.started.Add(-a.options.Retention)))
+	return mailstore.Day(id) < mailstore.Day(mailstore.IDAt(a.started.Add(-a.options.Retention)))
 }
 
 func (a *auditor) ack(id ulid.ULID, what ackState, sha [32]byte) {

@@ -104,9 +104,21 @@ func Mbox(mailbox string) [16]byte {
 func Day(id ulid.ULID) uint32 { return uint32(id.Time() / 86_400_000) }
 
 // FirstID is the smallest id of a day.
-func FirstID(day uint32) ulid.ULID {
-	var id ulid.ULID
+func FirstID(day uint32) ulid.ULID { return idAt(int64(day) * 86_400_000) }
+
+// IDAt is the smallest id of a point in time.
+func IDAt(t time.Time) ulid.ULID { return idAt(t.UnixMilli()) }
+
+func idAt(milliseconds int64) (id ulid.ULID) {
 	// The error is for times beyond the year 10889, which no id has.
-	_ = id.SetTime(min(uint64(day)*86_400_000, ulid.MaxTime()))
+	_ = id.SetTime(min(uint64(max(0, milliseconds)), ulid.MaxTime()))
+	return id
+}
+
+// LastID is the largest id there can be.
+func LastID() (id ulid.ULID) {
+	for i := range id {
+		id[i] = 0xff
+	}
 	return id
 }

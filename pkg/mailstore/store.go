@@ -62,6 +62,11 @@ type Keeper interface {
 	// DropBefore drops the mails of the days before day (see Day). A store that drops whole partitions may keep some of
 	// them until the next call.
 	DropBefore(ctx context.Context, day uint32) error
+	// Vitals is what the database says about itself.
+	Vitals(ctx context.Context) (Vitals, error)
+	// DistrustClock says whether this machine's clock is wrong. While it is, nothing expires: no mail is refused for its age,
+	// and none is dropped.
+	DistrustClock(distrust bool)
 }
 
 var (

@@ -101,6 +101,8 @@ type ShardState struct {
 	Shard       int
 	Created     time.Time
 	First, Last uint64
+	// Clock is the log's time, as it was when it answered.
+	Clock time.Time
 }
 
 // States returns the present state of every shard that answers, in order; Unanswered names the others.
@@ -124,5 +126,5 @@ func (r *Reader) State(ctx context.Context, shard int) (ShardState, error) {
 
 func shardState(info *jetstream.StreamInfo) ShardState {
 	shard, _ := Shard(info.Config.Name)
-	return ShardState{Shard: shard, Created: info.Created.UTC(), First: info.State.FirstSeq, Last: info.State.LastSeq}
+	return ShardState{Shard: shard, Created: info.Created.UTC(), First: info.State.FirstSeq, Last: info.State.LastSeq, Clock: info.TimeStamp}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 	"github.com/sluice-mail/sluice/services/internal/load"
+	"github.com/sluice-mail/sluice/services/internal/moment"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
@@ -30,7 +31,7 @@ Mail that has left the log was audited before; its tally is added at the end. It
 accept says that a mail, or a range the log has lost, is lost for good, so that it holds retention up no longer.
 Exit code: 0 all accounted for, 1 something is missing or wrong, 3 not known: a shard, the dead letters, the database or a
 monitor did not answer.`)
-	since := f.String("since", "", "only mail accepted since this `time`: 1h (ago) or 2026-01-31T15:04:05Z (default: all in the log)")
+	since := f.String("since", "", "only mail accepted since this `time`: 1h (ago), 2026-01-31 or 2026-01-31T15:04:05Z (default: all in the log)")
 	acks := f.String("acks", "", "`file` of recorded replies (sluicectl load --record): hold each 250 against log and database")
 	deep := f.Bool("deep", false, "also read and hash the bytes of every stored mail")
 	repair := f.Bool("repair", false, "give mail that is missing in the database, and still in the log, to the storer again")
@@ -44,8 +45,8 @@ monitor did not answer.`)
 		return c.accept(ctx, e, args, *gap, *why)
 	}
 	o := audit.Options{Deep: *deep, Retention: c.cfg.Write.Retention}
-	if o.Since, err = moment(*since); err != nil {
-		return err
+	if o.Since, err = moment.Parse(*since, time.Now()); err != nil {
+		return fmt.Errorf("%w: --since=%w", process.ErrUsage, err)
 	}
 	if *acks != "" {
 		if o.Acks, err = readAcks(*acks); err != nil {

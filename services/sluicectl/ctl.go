@@ -121,21 +121,6 @@ func parseID(text string) (ulid.ULID, error) {
 	return id, nil
 }
 
-// moment reads a point in time: a duration is counted back from now.
-func moment(value string) (time.Time, error) {
-	if value == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(value); err == nil && ago >= 0 {
-		return time.Now().Add(-ago), nil
-	}
-	t, err := time.Parse(time.RFC3339, value)
-	if err != nil {
-		return t, fmt.Errorf("%w: %q is neither a duration (1h) nor a time (2026-01-31T15:04:05Z)", process.ErrUsage, value)
-	}
-	return t, nil
-}
-
 // size writes a number of bytes in the largest unit that leaves 1 or more.
 func size(n int64) string {
 	for _, unit := range []struct {

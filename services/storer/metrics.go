@@ -10,8 +10,8 @@ import (
 
 // metrics are what the storer itself measures; the store, the worker and the janitor have their own.
 type metrics struct {
-	delay  prometheus.Histogram
-	unread prometheus.Gauge
+	delay                      prometheus.Histogram
+	unread, clockOff, unsynced prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -24,7 +24,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Name: "sluice_log_sync_unread",
 		Help: "1 while it cannot be read whether the log's servers sync before they acknowledge (NATS_MONITOR_URL); what was read before holds.",
 	})}
-	reg.MustRegister(m.delay, m.unread)
+	m.clockOff = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sluice_storer_clock_off",
+		Help: "1 while this machine's clock is not trusted (more than a minute from the log's or the database's, or not compared): nothing expires.",
+	})
+	m.unsynced = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "sluice_store_unsynced",
+		Help: "1 while the database does not sync its commits (innodb_flush_log_at_trx_commit is not 1).",
+	})
+	reg.MustRegister(m.delay, m.unread, m.clockOff, m.unsynced)
 	return m
 }
 

@@ -40,7 +40,7 @@ type pipeline struct {
 type faultyStore struct {
 	mailstore.Store
 	refuse, crash, away atomic.Bool
-	writes              atomic.Int64
+	writes, clock       atomic.Int64 // clock: how far the database's is ahead
 }
 
 var (
@@ -62,6 +62,12 @@ func (f *faultyStore) PutBatch(ctx context.Context, mails []mailstore.Mail) (mai
 		}
 	}
 	return f.Store.PutBatch(ctx, mails)
+}
+
+func (f *faultyStore) Vitals(ctx context.Context) (mailstore.Vitals, error) {
+	v, err := f.Store.Vitals(ctx)
+	v.Clock = v.Clock.Add(time.Duration(f.clock.Load()))
+	return v, err
 }
 
 func (f *faultyStore) PutOne(ctx context.Context, mail mailstore.Mail) (mailstore.Result, error) {

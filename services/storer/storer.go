@@ -59,6 +59,10 @@ type Service struct {
 	janitor *retain.Janitor
 	auditor *audit.Periodic
 	metrics *metrics
+
+	// What checkVitals said last.
+	clockOff bool
+	unsynced float64
 }
 
 // New makes a storer; nothing happens before Run.
@@ -108,10 +112,15 @@ func (s *Service) Run(ctx context.Context) error {
 	if err := Prepare(ctx, s.cfg.Shape, s.deps); err != nil {
 		return ignoreCanceled(ctx, err)
 	}
+	// Before the first mail is judged by its age.
+	if err := s.checkVitals(ctx); err != nil && ctx.Err() == nil {
+		s.deps.Logger.Warn("asking log and database about themselves", "error", err)
+	}
 	var group lifecycle.Group
 	group.Add("worker", finishGrace, s.worker.Run)
 	group.Add("janitor", stopGrace, s.janitor.Run)
 	group.Add("auditor", stopGrace, func(ctx context.Context) error { return s.auditor.Run(ctx, s.janitor.Leads) })
+	group.Add("vitals", stopGrace, s.watchVitals)
 	group.Add("durability", stopGrace, s.watchDurability)
 	group.Add("maintenance", stopGrace, s.maintain)
 	return group.Run(ctx)

@@ -25,7 +25,7 @@ func (s *Store) Maintain(ctx context.Context) error {
 	start := time.Now()
 	// Again: an ALTER waits for running transactions for lock_wait_timeout only, because others queue behind it.
 	err := rows.Again(ctx, func() error { return classify("making partitions", s.maintain(ctx, start)) })
-	if oldest := rows.Oldest(s.retention, start); err == nil && oldest > 0 {
+	if oldest := s.Oldest(start); err == nil && oldest > 0 {
 		err = s.dropBefore(ctx, oldest)
 	}
 	return s.meter.Done("maintain", start, err)

@@ -16,7 +16,7 @@ func (s *Store) Inbox(ctx context.Context, mailbox string, before ulid.ULID, lim
 	start := time.Now()
 	older := "id<?"
 	if before.IsZero() {
-		before, older = lastID(), "id<=?"
+		before, older = mailstore.LastID(), "id<=?"
 	}
 	mbox := mailstore.Mbox(mailbox)
 	recent := min(mailstore.Day(before), today(start))
@@ -28,13 +28,6 @@ func (s *Store) Inbox(ctx context.Context, mailbox string, before ulid.ULID, lim
 		entries = append(entries, rest...)
 	}
 	return entries, s.meter.Done("inbox", start, err)
-}
-
-func lastID() (id ulid.ULID) {
-	for i := range id {
-		id[i] = 0xff
-	}
-	return id
 }
 
 func (s *Store) entries(ctx context.Context, where string, args ...any) ([]mailstore.Entry, error) {

@@ -60,7 +60,7 @@ func (s *Store) migrate(ctx context.Context) error {
 func (s *Store) Maintain(ctx context.Context) error {
 	start := time.Now()
 	var err error
-	if oldest := rows.Oldest(s.retention, start); oldest > 0 {
+	if oldest := s.Oldest(start); oldest > 0 {
 		err = s.dropBefore(ctx, oldest)
 	}
 	return s.meter.Done("maintain", start, err)

@@ -52,6 +52,7 @@ type Janitor struct {
 	// slow is the pause between two looks at a quiet log, fast that at one which fills.
 	slow, fast time.Duration
 	wake       chan struct{}
+	swept      time.Time
 }
 
 // New makes a janitor. Every storer runs one; a lease keeps the work to one of them.
@@ -120,6 +121,7 @@ func (j *Janitor) round(ctx context.Context) (time.Duration, error) {
 		}
 		wait = min(wait, j.until(&s))
 	}
+	errs = append(errs, j.sweep(ctx))
 	return wait, errors.Join(errs...)
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/pkg/stream/retain"
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
@@ -57,6 +58,9 @@ func (c Command) Run(ctx context.Context, nc *nats.Conn, logger *slog.Logger, re
 			return err
 		}
 	}
+	if err := announce(ctx, nc, r, out); err != nil {
+		return err
+	}
 	summary, err := r.Run(ctx, nc, c.Handler(o), logger, reg)
 	c.summarise(out, r, summary)
 	switch {
@@ -72,6 +76,41 @@ func (c Command) Run(ctx context.Context, nc *nats.Conn, logger *slog.Logger, re
 		return exitDead
 	}
 	return nil
+}
+
+// announce names the range: of a replay of that name which is under way, whatever time the flags mean by now.
+func announce(ctx context.Context, nc *nats.Conn, r consume.Replay, out io.Writer) error {
+	if r.Name != "" && !r.DryRun {
+		if _, err := retain.ForgetReplays(ctx, nc); err != nil {
+			return err
+		}
+		since, ranges, err := retain.ReplayRange(ctx, nc, r.Name)
+		if err != nil {
+			return err
+		}
+		if ranges != "" {
+			fmt.Fprintf(out, "replay: continues %s, which was started at %s and reads %s\n", r.Name, since.Format(time.RFC3339), ranges)
+			return nil
+		}
+	}
+	fmt.Fprintf(out, "replay: mail that the log took %s\n", span(r, time.Now()))
+	return nil
+}
+
+// span says in words what a new replay reads.
+func span(r consume.Replay, now time.Time) string {
+	from, to := "from its beginning", now
+	if !r.Since.IsZero() {
+		from = "from " + r.Since.UTC().Format(time.RFC3339)
+	}
+	if !r.Until.IsZero() && r.Until.Before(now) {
+		to = r.Until
+	}
+	text := from + " to " + to.UTC().Format(time.RFC3339)
+	if r.FromSeq > 0 || r.ToSeq > 0 {
+		text += fmt.Sprintf(", sequences %d to %d (0: no bound)", r.FromSeq, r.ToSeq)
+	}
+	return text
 }
 
 func (c Command) summarise(out io.Writer, r consume.Replay, s consume.ReplaySummary) {

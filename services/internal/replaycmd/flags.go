@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
+	"github.com/sluice-mail/sluice/services/internal/moment"
 )
 
 // Options are the flags, parsed.
@@ -73,11 +74,11 @@ func Parse(service string, args []string, reindex bool, now time.Time, out io.Wr
 		return o, fmt.Errorf("unexpected argument %q; see %s replay -help", flags.Arg(0), service)
 	}
 	var err error
-	if o.Replay.Since, err = moment("since", since, now); err != nil {
-		return o, err
+	if o.Replay.Since, err = moment.Parse(since, now); err != nil {
+		return o, fmt.Errorf("--since=%w", err)
 	}
-	if o.Replay.Until, err = moment("until", until, now); err != nil {
-		return o, err
+	if o.Replay.Until, err = moment.Parse(until, now); err != nil {
+		return o, fmt.Errorf("--until=%w", err)
 	}
 	if !o.Replay.Until.IsZero() && !o.Replay.Since.Before(o.Replay.Until) {
 		return o, errors.New("--since must be before --until")
@@ -104,20 +105,4 @@ func Parse(service string, args []string, reindex bool, now time.Time, out io.Wr
 	o.Replay.Parameters = fmt.Sprintf("since=%s until=%s shard=%d seq=%d-%d rcpt=%s domain=%s reindex=%t",
 		since, until, *shard, *from, *to, rcpts.String(), domains.String(), o.Reindex)
 	return o, nil
-}
-
-// moment reads a point in time: a duration is counted back from now.
-func moment(flagName, value string, now time.Time) (time.Time, error) {
-	if value == "" {
-		return time.Time{}, nil
-	}
-	if ago, err := time.ParseDuration(value); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02T15:04", "2006-01-02"} {
-		if t, err := time.ParseInLocation(layout, value, time.UTC); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("--%s=%s is no time; allowed: a duration ago (90s, 24h), a UTC date (2026-01-31) or RFC 3339 (2026-01-31T15:04:05Z)", flagName, value)
 }

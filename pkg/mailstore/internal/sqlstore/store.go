@@ -5,6 +5,7 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"sync/atomic"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -41,7 +42,10 @@ type Dialect struct {
 }
 
 // Store has the methods of a mailstore.Store that need nothing but a Dialect.
-type Store struct{ dialect Dialect }
+type Store struct {
+	dialect  Dialect
+	distrust atomic.Bool
+}
 
 // New makes a Store.
 func New(d Dialect) *Store { return &Store{dialect: d} }

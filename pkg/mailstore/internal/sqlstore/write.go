@@ -27,7 +27,7 @@ func (s *Store) PutOne(ctx context.Context, mail mailstore.Mail) (mailstore.Resu
 }
 
 func (s *Store) put(ctx context.Context, mails []mailstore.Mail) (mailstore.Result, error) {
-	batch, err := rows.Prepare(mails, rows.Oldest(s.dialect.Retention, time.Now()), s.dialect.Packer)
+	batch, err := rows.Prepare(mails, s.Oldest(time.Now()), s.dialect.Packer)
 	if err != nil {
 		return mailstore.Result{}, err
 	}

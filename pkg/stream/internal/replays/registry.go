@@ -65,42 +65,83 @@ type Hold struct {
 	revision uint64
 }
 
-// Holds are the claims on a shard. A Registration whose consumers are gone, which the log forgets after
-// Idle, claims nothing and is removed.
+// Holds are the claims on a shard. A Registration whose consumers are gone, which the log forgets after Idle, claims nothing;
+// Sweep removes it.
 func Holds(ctx context.Context, js jetstream.JetStream, shard int) ([]Hold, error) {
+	var holds []Hold
+	err := each(ctx, js, func(_ jetstream.KeyValue, name string, reg Registration, revision uint64) error {
+		upTo, claims, err := claim(ctx, js, name, reg, shard)
+		if err == nil && claims {
+			holds = append(holds, Hold{Name: name, UpTo: upTo, reg: reg, revision: revision})
+		}
+		return err
+	})
+	return holds, err
+}
+
+// each calls fn for every entry; a log without the bucket has none.
+func each(ctx context.Context, js jetstream.JetStream, fn func(kv jetstream.KeyValue, name string, reg Registration, revision uint64) error) error {
 	kv, err := js.KeyValue(ctx, stream.ReplayBucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
-		return nil, nil
+		return nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening the bucket %s: %w", stream.ReplayBucket, err)
+		return fmt.Errorf("opening the bucket %s: %w", stream.ReplayBucket, err)
 	}
 	names, err := kv.ListKeys(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("listing the running replays: %w", err)
+		return fmt.Errorf("listing the running replays: %w", err)
 	}
 	var keys []string
 	for name := range names.Keys() {
 		keys = append(keys, name)
 	}
-	var holds []Hold
 	for _, name := range keys {
 		reg, revision, err := Read(ctx, kv, name)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			continue
 		}
-		if err != nil {
-			return nil, err
+		if err == nil {
+			err = fn(kv, name, reg, revision)
 		}
-		upTo, claims, err := claim(ctx, js, name, reg, shard)
 		if err != nil {
-			return nil, err
-		}
-		if claims {
-			holds = append(holds, Hold{Name: name, UpTo: upTo, reg: reg, revision: revision})
+			return err
 		}
 	}
-	return holds, nil
+	return nil
+}
+
+// Sweep removes the entries whose consumers the log has forgotten: the replay was interrupted and not continued in time. Else
+// whoever gives the same words days later would join its old range, which has nothing to read.
+func Sweep(ctx context.Context, js jetstream.JetStream) (removed []string, err error) {
+	err = each(ctx, js, func(kv jetstream.KeyValue, name string, reg Registration, revision uint64) error {
+		if time.Since(reg.Created) < abandoned {
+			return nil
+		}
+		left, err := consumersLeft(ctx, js, name, reg)
+		if err != nil || left {
+			return err
+		}
+		if err := kv.Delete(ctx, name, jetstream.LastRevision(revision)); err != nil && !bucket.IsConflict(err) {
+			return fmt.Errorf("removing the abandoned replay %s: %w", name, err)
+		}
+		removed = append(removed, name)
+		return nil
+	})
+	return removed, err
+}
+
+func consumersLeft(ctx context.Context, js jetstream.JetStream, name string, reg Registration) (bool, error) {
+	for _, r := range reg.Ranges {
+		_, err := js.Consumer(ctx, stream.StreamName(r.Shard), reg.Consumer)
+		if err == nil {
+			return true, nil
+		}
+		if !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			return false, fmt.Errorf("asking whether replay %s is under way: %w", name, err)
+		}
+	}
+	return false, nil
 }
 
 func claim(ctx context.Context, js jetstream.JetStream, name string, reg Registration, shard int) (upTo uint64, claims bool, err error) {

@@ -1,0 +1,103 @@
+package storer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+const (
+	// vitalsEvery is how often log and database are asked about themselves.
+	vitalsEvery = 30 * time.Second
+	// maxClockSkew is how far this machine's clock may be from the log's and the database's: beyond it nothing expires, because
+	// a clock that is ahead would have new mail acknowledged unstored, and partitions with mail dropped.
+	maxClockSkew = 60 * time.Second
+)
+
+// watchVitals asks log and database about themselves until ctx ends.
+func (s *Service) watchVitals(ctx context.Context) error {
+	for {
+		if err := s.checkVitals(ctx); err != nil && ctx.Err() == nil {
+			s.deps.Logger.Warn("asking log and database about themselves", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(vitalsEvery):
+		}
+	}
+}
+
+// checkVitals decides whether this machine's clock can be trusted: only when log and database both say so. It also notices
+// another database behind the address, and one that does not sync.
+func (s *Service) checkVitals(ctx context.Context) error {
+	asked := time.Now()
+	states, err := stream.NewReader(s.deps.Conn).States(ctx)
+	if err == nil && len(states) == 0 {
+		err = errors.New("the log has no shards")
+	}
+	if err != nil {
+		s.trust(ctx, err)
+		return err
+	}
+	off := skew(states[0].Clock, asked, time.Now())
+	asked = time.Now()
+	vitals, err := s.deps.Store.Vitals(ctx)
+	if err != nil {
+		s.trust(ctx, err)
+		return err
+	}
+	if other := skew(vitals.Clock, asked, time.Now()); other.Abs() > off.Abs() {
+		off = other
+	}
+	var why error
+	if off.Abs() > maxClockSkew {
+		why = fmt.Errorf("the clocks of log and database are %v ahead of this machine's", off.Round(time.Second))
+	}
+	s.trust(ctx, why)
+	unsynced := 0.0
+	if vitals.Unsynced {
+		unsynced = 1
+	}
+	if unsynced > s.unsynced {
+		s.deps.Logger.Warn("innodb_flush_log_at_trx_commit is not 1: a power failure of the database loses mail that the log may have let go")
+	}
+	s.unsynced = unsynced
+	s.metrics.unsynced.Set(unsynced)
+	return s.auditor.SameDatabase(ctx, vitals.Identity)
+}
+
+// trust says once that nothing expires for now, and that it does again.
+func (s *Service) trust(ctx context.Context, why error) {
+	s.deps.Store.DistrustClock(why != nil)
+	s.auditor.DistrustClock(why != nil)
+	if why == nil {
+		s.metrics.clockOff.Set(0)
+		if s.clockOff {
+			s.deps.Logger.Info("this machine's clock can be trusted: mail expires again")
+		}
+		s.clockOff = false
+		return
+	}
+	s.metrics.clockOff.Set(1)
+	if !s.clockOff && ctx.Err() == nil {
+		s.deps.Logger.Error("this machine's clock cannot be trusted: no mail expires and none is dropped until it can", "reason", why)
+	}
+	s.clockOff = true
+}
+
+// skew is how far a clock is outside the time in which it was read.
+func skew(clock, asked, heard time.Time) time.Duration {
+	switch {
+	case clock.IsZero():
+		return 0
+	case clock.Before(asked):
+		return clock.Sub(asked)
+	case clock.After(heard):
+		return clock.Sub(heard)
+	}
+	return 0
+}

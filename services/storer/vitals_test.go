@@ -1,0 +1,91 @@
+package storer
+
+import (
+	"crypto/sha256"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/mailstore/sqlite"
+)
+
+// This machine's clock is three days ahead of the database's: what it takes for old is new mail.
+func TestByAClockThatIsOffNoMailExpires(t *testing.T) {
+	const retention = 24 * time.Hour
+	p := newPipeline(t, func(t *testing.T, logger *slog.Logger, metrics *prometheus.Registry) (mailstore.Store, error) {
+		return sqlite.Open(sqlite.Config{Path: filepath.Join(t.TempDir(), "sluice.db"), Retention: retention}, logger, metrics)
+	})
+	ctx, raw := t.Context(), []byte("Subject: x\r\n\r\nbody\r\n")
+	put := func() mailstore.Result {
+		id := mailstore.IDAt(time.Now().Add(-72 * time.Hour))
+		r, err := p.store.PutBatch(ctx, []mailstore.Mail{{
+			ID: id, Envelope: []byte("e"), Raw: raw, Size: int64(len(raw)), SHA256: sha256.Sum256(raw), Sender: "a@b.example", Mailboxes: []string{"u@example.com"},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	check := func(ahead time.Duration) {
+		p.store.clock.Store(int64(-ahead))
+		if err := p.service.checkVitals(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, off := range []time.Duration{72 * time.Hour, -2 * time.Minute} {
+		check(off)
+		if r := put(); r.New != 1 {
+			t.Errorf("%v ahead: %+v, want the mail stored", off, r)
+		}
+		if err := p.store.Maintain(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := p.rows(); n != 2 {
+		t.Errorf("%d of 2 mails are left", n)
+	}
+	check(30 * time.Second)
+	if r := put(); r.Expired != 1 {
+		t.Errorf("with a right clock: %+v, want the mail expired", r)
+	}
+	if err := p.store.Maintain(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.rows(); n != 0 {
+		t.Errorf("%d mails past their retention are left", n)
+	}
+}
+
+// A failover to a server that lacks the last commits: the address is the same, the server another.
+func TestAnotherDatabaseServerHasTheLastMinutesStoredAgain(t *testing.T) {
+	p := start(t)
+	for range 10 {
+		p.publish("a@b.example", "u@example.com")
+	}
+	p.settled()
+	auditor, ctx := p.service.auditor, t.Context()
+	for _, step := range []struct {
+		server string
+		want   int
+	}{{"a", 0}, {"a", 0}, {"b", 10}} {
+		if err := auditor.Round(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.store.DropBefore(ctx, today()+2); err != nil {
+			t.Fatal(err)
+		}
+		if err := auditor.SameDatabase(ctx, step.server); err != nil {
+			t.Fatal(err)
+		}
+		if err := auditor.Round(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if n := p.rows(); n != step.want {
+			t.Errorf("server %s: %d mails, want %d", step.server, n, step.want)
+		}
+	}
+}
