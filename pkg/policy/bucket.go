@@ -17,13 +17,17 @@ import (
 //	domain.<base64url of the pattern>       example.com, *.example.com, *
 //	rcpt.<base64url of the mailbox>         ann@example.com
 //	empty.<base64url of domain or rcpt>     somebody removed the last one of these: that there is none is no accident
+//	deny.<base64url of kind:value>          net:192.0.2.0/24, helo:…, from:…, domain:…, rcpt:…; see entries.go
+//	allow.<base64url of kind:value>
 //
-// Both are normalised first. The key alone counts; the value repeats it in plain text for whoever looks into the
-// bucket with other tools.
+// All are normalised first. Of the first three the key alone counts; the value repeats it in plain text for whoever looks
+// into the bucket with other tools. Entries of the lists have a value: what to answer, and until when.
 const (
 	domainKeys    = "domain"
 	recipientKeys = "rcpt"
 	emptyKeys     = "empty"
+	denyKeys      = "deny"
+	allowKeys     = "allow"
 )
 
 func key(kind, text string) string {
@@ -103,23 +107,31 @@ func put(ctx context.Context, kv jetstream.KeyValue, kind, text string, normalis
 
 func remove(ctx context.Context, kv jetstream.KeyValue, kind, text string, normalise func(string) (string, error)) (string, error) {
 	text, err := normalise(text)
+	if err == nil {
+		err = removeKey(ctx, kv, kind, text)
+	}
 	if err != nil {
 		return "", err
 	}
-	_, err = kv.Get(ctx, key(kind, text))
+	if err := markEmpty(ctx, kv, kind); err != nil {
+		return "", fmt.Errorf("removing %s from the policy bucket: %w", text, err)
+	}
+	return text, nil
+}
+
+// removeKey deletes a key that is there.
+func removeKey(ctx context.Context, kv jetstream.KeyValue, kind, text string) error {
+	_, err := kv.Get(ctx, key(kind, text))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return "", fmt.Errorf("%s %w", text, ErrNotListed)
+		return fmt.Errorf("%s %w", text, ErrNotListed)
 	}
 	if err == nil {
 		err = kv.Delete(ctx, key(kind, text))
 	}
-	if err == nil {
-		err = markEmpty(ctx, kv, kind)
-	}
 	if err != nil {
-		return "", fmt.Errorf("removing %s from the policy bucket: %w", text, err)
+		return fmt.Errorf("removing %s from the policy bucket: %w", text, err)
 	}
-	return text, nil
+	return nil
 }
 
 // markEmpty writes down that a list is empty on purpose, when it is.

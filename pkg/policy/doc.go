@@ -6,5 +6,8 @@
 // Domains come from the configuration and, live, from a NATS key-value bucket; recipients only from the bucket
 // (bucket.go has its keys). The bucket is optional: without it every recipient of the configured domains is accepted.
 //
-// Resolve answers from memory and takes no lock: readers see one immutable set after the other.
+// Who may send is said by two lists in the same bucket (entries.go, denied.go); lists/ matches a mail with them, frozen/ is
+// what both recipients and lists are kept in.
+//
+// Resolve and Denies answer from memory and take no lock: readers see one immutable set after the other.
 package policy

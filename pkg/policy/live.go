@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sluice-mail/sluice/pkg/policy/lists"
 )
 
 const (
@@ -25,9 +27,15 @@ const (
 type liveSet struct {
 	domains    domains
 	recipients *recipientSet
+	lists      *lists.Set
 	// noRecipients says that there are none on purpose. A bucket that is empty for no reason was lost, most likely: who
 	// believed it would bounce the mail of everybody.
 	noRecipients bool
+}
+
+func (s *liveSet) knows(mailbox string) bool {
+	_, ok := s.recipients.Get(mailbox)
+	return ok
 }
 
 // Loaded says whether the bucket has been read at least once.
@@ -70,7 +78,7 @@ func (p *Policy) Watch(ctx context.Context, kv jetstream.KeyValue) error {
 	if err != nil {
 		return err
 	}
-	watcher, err := kv.WatchAll(ctx, jetstream.MetaOnly())
+	watcher, err := kv.WatchAll(ctx)
 	if err != nil {
 		return fmt.Errorf("watching the policy bucket: %w", err)
 	}
@@ -135,6 +143,9 @@ func (f *follower) run(ctx context.Context, updates <-chan jetstream.KeyValueEnt
 			settled = nil
 			f.publish()
 		case <-verify.C:
+			if f.loaded && f.state.lists.Expire(time.Now()) {
+				f.publish()
+			}
 			if err := f.verify(ctx); err != nil {
 				return err
 			}
@@ -144,7 +155,7 @@ func (f *follower) run(ctx context.Context, updates <-chan jetstream.KeyValueEnt
 
 func (f *follower) apply(entry jetstream.KeyValueEntry) {
 	f.seen = max(f.seen, entry.Revision())
-	f.state.set(entry.Key(), entry.Operation() == jetstream.KeyValuePut)
+	f.state.set(entry.Key(), entry.Value(), entry.Operation() == jetstream.KeyValuePut)
 }
 
 // publish puts what is known in force. A list that was not empty and is now, without the word of whoever emptied it,
@@ -152,7 +163,7 @@ func (f *follower) apply(entry jetstream.KeyValueEntry) {
 func (f *follower) publish() {
 	set := f.state.freeze()
 	if old := f.policy.live.Load(); old != nil {
-		if set.recipients.len() == 0 && !set.noRecipients && old.recipients.len() > 0 {
+		if set.recipients.Len() == 0 && !set.noRecipients && old.recipients.Len() > 0 {
 			set.recipients = old.recipients
 			f.policy.doubts.Add(1)
 		}
@@ -183,39 +194,4 @@ func (f *follower) verify(ctx context.Context) error {
 		f.behind = 0
 	}
 	return nil
-}
-
-// bucketState is what the keys seen so far amount to.
-type bucketState struct {
-	domains    map[string]struct{}
-	recipients *growingSet
-	emptied    map[string]bool // lists that somebody has emptied on purpose, by kind
-}
-
-func newBucketState() bucketState {
-	return bucketState{domains: make(map[string]struct{}), recipients: new(growingSet), emptied: make(map[string]bool)}
-}
-
-// set records that a key is there or not. Keys that are not as AddDomain or AddRecipient write them are ignored.
-func (b bucketState) set(k string, present bool) {
-	kind, text, ok := parseKey(k)
-	switch {
-	case !ok:
-	case kind == recipientKeys:
-		b.recipients.set(text, present)
-	case kind == emptyKeys:
-		b.emptied[text] = present
-	case kind == domainKeys && present:
-		b.domains[text] = struct{}{}
-	case kind == domainKeys:
-		delete(b.domains, text)
-	}
-}
-
-func (b bucketState) freeze() *liveSet {
-	set := &liveSet{domains: newDomains(nil), recipients: b.recipients.freeze(), noRecipients: b.emptied[recipientKeys]}
-	for pattern := range b.domains {
-		set.domains.add(pattern)
-	}
-	return set
 }

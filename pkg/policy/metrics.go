@@ -1,6 +1,10 @@
 package policy
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/pkg/policy/lists"
+)
 
 // Collector returns the policy's metrics, to be registered.
 func (p *Policy) Collector() prometheus.Collector {
@@ -9,19 +13,21 @@ func (p *Policy) Collector() prometheus.Collector {
 		domains:    prometheus.NewDesc("sluice_policy_domains", "Accepted domains and domain patterns by where they come from.", []string{"source"}, nil),
 		recipients: prometheus.NewDesc("sluice_policy_recipients", "Recipients in the policy bucket, as last known.", nil, nil),
 		doubts:     prometheus.NewDesc("sluice_policy_empty_ignored_total", "Times the bucket was found without domains or recipients although nobody had removed the last one; what was known stayed in force.", nil, nil),
+		entries:    prometheus.NewDesc("sluice_policy_list_entries", "Entries of the deny and allow lists, as last known.", []string{"list", "kind"}, nil),
 		loaded:     prometheus.NewDesc("sluice_policy_loaded", "1 once the policy bucket has been read.", nil, nil),
 	}
 }
 
 // collector counts when it is asked: the sets are immutable, so a gauge could only be late.
 type collector struct {
-	policy                              *Policy
-	domains, recipients, loaded, doubts *prometheus.Desc
+	policy                                       *Policy
+	domains, recipients, loaded, doubts, entries *prometheus.Desc
 }
 
 func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 	descs <- c.domains
 	descs <- c.recipients
+	descs <- c.entries
 	descs <- c.loaded
 	descs <- c.doubts
 }
@@ -36,7 +42,11 @@ func (c *collector) Collect(metrics chan<- prometheus.Metric) {
 	}
 	gauge(c.domains, float64(c.policy.static.len()), "config")
 	gauge(c.domains, float64(live.domains.len()), "bucket")
-	gauge(c.recipients, float64(live.recipients.len()))
+	gauge(c.recipients, float64(live.recipients.Len()))
+	for _, kind := range lists.Kinds() {
+		gauge(c.entries, float64(live.lists.Count(false, kind)), denyKeys, string(kind))
+		gauge(c.entries, float64(live.lists.Count(true, kind)), allowKeys, string(kind))
+	}
 	gauge(c.loaded, loaded)
 	metrics <- prometheus.MustNewConstMetric(c.doubts, prometheus.CounterValue, float64(c.policy.doubts.Load()))
 }

@@ -139,9 +139,9 @@ func (p *Policy) Resolve(local, domain string, smtputf8 bool) (mailbox string, e
 		return mailbox, err
 	}
 	switch {
-	case live == nil, live.recipients.len() == 0 && !live.noRecipients:
+	case live == nil, live.recipients.Len() == 0 && !live.noRecipients:
 		return "", ErrUnavailable
-	case live.recipients.has(mailbox), given != mailbox && live.recipients.has(given):
+	case live.knows(mailbox), given != mailbox && live.knows(given):
 		return mailbox, nil
 	}
 	return "", ErrUnknown

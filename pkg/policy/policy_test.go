@@ -172,7 +172,7 @@ func TestRecipientsFromTheBucket(t *testing.T) {
 	state := newBucketState()
 	for _, k := range []string{key(recipientKeys, "ann@main.example"), key(recipientKeys, "bob@alias.example"), key(domainKeys, "*.live.example"),
 		"rcpt.!!!", "rcpt", "rcpt.", "other.YQ", "", "domain"} {
-		state.set(k, true)
+		state.set(k, nil, true)
 	}
 	p.live.Store(state.freeze())
 	expect(t, p, "ANN@example.com", "ann@main.example", nil)
@@ -181,7 +181,7 @@ func TestRecipientsFromTheBucket(t *testing.T) {
 	expect(t, p, "bob@alias.example", "bob@main.example", nil) // listed under the alias: known there only
 	expect(t, p, "bob@example.com", "", ErrUnknown)
 	expect(t, p, "ann@other.example", "", ErrRelay)
-	state.set(key(recipientKeys, "ann@main.example"), false)
+	state.set(key(recipientKeys, "ann@main.example"), nil, false)
 	expect(t, p, "ann@example.com", "ann@main.example", nil) // the set in force does not change under its readers
 	p.live.Store(state.freeze())
 	expect(t, p, "ann@example.com", "", ErrUnknown)

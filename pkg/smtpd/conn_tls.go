@@ -121,6 +121,7 @@ func (c *conn) startTLS(peer smtp.Peer) error {
 	wire.handshaking = false
 	c.srv.metrics.handshakes.WithLabelValues("ok").Inc()
 	c.tls = t
+	c.srv.metrics.tlsVersions.WithLabelValues(c.tlsInfo().Version).Inc()
 	return nil
 }
 

@@ -249,3 +249,19 @@ func TestCertificateReloads(t *testing.T) {
 		return strings.Contains(srv.log.String(), "the previous one stays")
 	})
 }
+
+// Who speaks no newer version is refused, and every encrypted connection is counted by its version.
+func TestOldestVersionOfTLS(t *testing.T) {
+	cfg, roots := withCertificate(t, Config{TLSMinVersion: tls.VersionTLS13})
+	srv := start(t, cfg, new(memorySink))
+	c := dial(t, srv.addr)
+	c.hello()
+	c.cmd("STARTTLS", "220 ")
+	if err := tls.Client(c.conn, &tls.Config{RootCAs: roots, ServerName: "mx.example.com", MaxVersion: tls.VersionTLS12}).Handshake(); err == nil {
+		t.Error("TLS 1.2 is spoken")
+	}
+	c = dial(t, srv.addr)
+	c.hello()
+	c.startTLS(roots)
+	eventually(t, "the connection is counted", func() bool { return valueOf(srv.metrics.tlsVersions.WithLabelValues("TLS1.3")) == 1 })
+}

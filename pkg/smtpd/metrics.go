@@ -17,6 +17,7 @@ type metrics struct {
 	limits       *prometheus.CounterVec // limit
 	timeouts     *prometheus.CounterVec // phase
 	handshakes   *prometheus.CounterVec // result
+	tlsVersions  *prometheus.CounterVec // version
 	panics       prometheus.Counter
 }
 
@@ -37,14 +38,15 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "sluice_smtp_data_duration_seconds", Help: "From the first byte asked for to the last one received.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12), // 1 ms to 70 min
 		}),
-		limits:     counters("sluice_smtp_limits_total", "Connections refused, by the limit they hit.", "limit"),
-		timeouts:   counters("sluice_smtp_timeouts_total", "Sessions closed for waiting too long, by where: command, data, write, proxy, tls.", "phase"),
-		handshakes: counters("sluice_smtp_tls_handshakes_total", "TLS handshakes by result: ok, failed, busy.", "result"),
-		panics:     prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_smtp_panics_total", Help: "Sessions ended by a programming error."}),
+		limits:      counters("sluice_smtp_limits_total", "Connections refused, by the limit they hit.", "limit"),
+		timeouts:    counters("sluice_smtp_timeouts_total", "Sessions closed for waiting too long, by where: command, data, write, proxy, tls.", "phase"),
+		handshakes:  counters("sluice_smtp_tls_handshakes_total", "TLS handshakes by result: ok, failed, busy.", "result"),
+		tlsVersions: counters("sluice_smtp_tls_connections_total", "Encrypted connections by version of TLS: TLS1.2, TLS1.3.", "version"),
+		panics:      prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_smtp_panics_total", Help: "Sessions ended by a programming error."}),
 	}
 	for _, c := range []prometheus.Collector{
 		m.connections, m.active, m.commands, m.messages, m.messageSize, m.dataDuration,
-		m.limits, m.timeouts, m.handshakes, m.panics,
+		m.limits, m.timeouts, m.handshakes, m.tlsVersions, m.panics,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("registering SMTP metrics: %w", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/certs"
 	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
 	"github.com/sluice-mail/sluice/pkg/smtpd/refusals"
 )
@@ -79,12 +80,12 @@ func NewServer(cfg Config, sink Sink, policy Policy, logger *slog.Logger, reg pr
 		listeners:  make(map[net.Listener]struct{}),
 		conns:      make(map[*conn]struct{}),
 	}
-	if cfg.TLSCert != "" {
-		cert, err := newCertificate(cfg.TLSCert, cfg.TLSKey, logger)
+	if cfg.certs().Enabled() {
+		store, err := certs.Open(cfg.certs(), logger, reg)
 		if err != nil {
 			return nil, err
 		}
-		s.tls = newTLSConfig(cert)
+		s.tls = newTLSConfig(store, cfg.TLSMinVersion)
 	}
 	s.tick.Store(1)
 	s.stackFor = stackFor
@@ -195,6 +196,6 @@ func (c Config) session() smtp.SessionConfig {
 	return smtp.SessionConfig{
 		Hostname: c.Hostname, MaxMessageBytes: c.MaxMessageBytes, MaxRcpts: c.MaxRcpts, MaxMails: c.MaxMails,
 		MaxErrors: c.MaxErrors, MaxJunk: c.MaxJunk, MaxRejectedRcpts: c.MaxRefusedRcpts,
-		BareLF: c.BareLF, StartTLS: c.TLSCert != "",
+		BareLF: c.BareLF, StartTLS: c.certs().Enabled(),
 	}
 }

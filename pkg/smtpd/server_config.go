@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
+	"github.com/sluice-mail/sluice/pkg/smtpd/certs"
 	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
 )
 
@@ -64,8 +65,11 @@ type Config struct {
 	// XClientFrom are the networks that may use XCLIENT.
 	XClientFrom []netip.Prefix
 
-	// TLSCert and TLSKey are PEM files, read again when they change. Empty means no TLS.
-	TLSCert, TLSKey string
+	// TLSCert and TLSKey are PEM files, TLSDir is a directory of pairs for clients that ask for a name (see certs.Config);
+	// all are read again when they change. Empty means no TLS.
+	TLSCert, TLSKey, TLSDir string
+	// TLSMinVersion is the oldest version of TLS that is spoken [1.2].
+	TLSMinVersion uint16
 	// TLSHandshakes bounds handshakes at the same time [twice the cores]: they are what costs CPU.
 	TLSHandshakes int
 
@@ -129,12 +133,14 @@ func (c Config) validate() error {
 		return errors.New("the SMTP server needs a host name")
 	case c.MaxRcpts < 100:
 		return fmt.Errorf("%d recipients per mail are too few: RFC 5321 section 4.5.3.1.8 wants at least 100", c.MaxRcpts)
-	case (c.TLSCert == "") != (c.TLSKey == ""):
-		return errors.New("TLS needs both a certificate and a key file")
 	case c.ProxyProtocol == ProxyRequire && len(c.TrustedProxies) == 0:
 		return errors.New("PROXY protocol is required but no network is trusted to speak it: every connection would be refused")
 	}
-	return nil
+	return c.certs().Validate()
+}
+
+func (c Config) certs() certs.Config {
+	return certs.Config{Cert: c.TLSCert, Key: c.TLSKey, Dir: c.TLSDir, Hostname: c.Hostname}
 }
 
 func (c Config) limits() limits.Config {

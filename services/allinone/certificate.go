@@ -20,7 +20,7 @@ import (
 // looking at the name (opportunistic TLS, RFC 7435), so it is worth having.
 func (p *parts) certificate() error {
 	c := &p.cfg.Ingress
-	if c.TLSCert != "" {
+	if c.TLSCert != "" || c.TLSDir != "" {
 		return nil
 	}
 	c.TLSCert, c.TLSKey = p.dir.Certificate(), p.dir.Key()

@@ -26,7 +26,7 @@ type config struct {
 // No other part has a rule of its own.
 func (c *config) Validate() error {
 	in := c.Ingress
-	if in.TLSCert == "" && in.TLSKey == "" {
+	if in.TLSCert == "" && in.TLSKey == "" && in.TLSDir == "" {
 		in.TLSCert, in.TLSKey = "self-signed", "self-signed"
 	}
 	return in.Validate()

@@ -122,7 +122,7 @@ func TestDomainsAndRecipientsLive(t *testing.T) {
 	if err := f.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
-	everywhere(t, f, "known@static.example", "450 ") // no recipient is known at all: that may be our fault
+	everywhere(t, f, "known@static.example", "450 4.3.0 ") // a list that nobody has filled or emptied is no list
 	ctl(t, ctx, f, "recipients", "add", "Known@Static.example")
 	t.Logf("added: accepted by all %s later", everywhere(t, f, "known@static.example", "250 ").Round(time.Millisecond))
 	everywhere(t, f, "unknown@static.example", "550 5.1.1 ")
@@ -169,4 +169,97 @@ func withoutTheBucket(t *testing.T, ctx context.Context, f *fleet.Fleet) {
 			return strings.HasPrefix(rcpt(t, p.Addrs["smtp"], "known@new.example"), "550 5.1.1 ")
 		})
 	}
+}
+
+// What is denied is refused by three ingresses within a second, while mail pours in through each of them; and so it is
+// taken again. The mail of the others is not touched.
+func TestDenyIsInForceWithinASecondUnderLoad(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	f := newFleet(t, 3)
+	if err := f.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	var records []string
+	for _, p := range f.Ingresses {
+		acks, wait := load(t, ctx, f, "-to", p.Addrs["smtp"], "-count", "2000", "-sizes", "1KB-20KB", "-rate", "150")
+		defer wait()
+		records = append(records, acks)
+	}
+	within(t, 30*time.Second, "mail pours in through all", func() bool {
+		return acked(records[0]) > 50 && acked(records[1]) > 50 && acked(records[2]) > 50
+	})
+	for _, step := range []struct{ say, rm, to, want string }{
+		{"rcpt:denied@example.com", "rcpt:denied@example.com", "denied@example.com", "550 5.7.1 Ask the postmaster"},
+		{"helo:client.example", "helo:client.example", "u@example.com", "550 5.7.1 Ask the postmaster"},
+	} {
+		ctl(t, ctx, f, "deny", "add", step.say, "-text", "Ask the postmaster", "-for", "1h")
+		inASecond(t, f, step.to, step.want)
+		ctl(t, ctx, f, "deny", "rm", step.rm)
+		inASecond(t, f, step.to, "250 ")
+	}
+	ctl(t, ctx, f, "deny", "add", "net:127.0.0.0/8", "-code", "450")
+	ctl(t, ctx, f, "allow", "add", "rcpt:postmaster@example.com", "net:127.0.0.1")
+	inASecond(t, f, "u@example.com", "250 ")
+	if out, err := f.Ctl(ctx, "deny", "ls", "--json"); err != nil || !strings.Contains(out, `"net:127.0.0.0/8"`) {
+		t.Errorf("deny ls: %v %s", err, out)
+	}
+	still := 0
+	for _, acks := range records {
+		if acked(acks) < 2000 {
+			still++
+		}
+	}
+	t.Logf("%d of 3 loads were still running at the end", still)
+}
+
+// inASecond asks all ingresses at once until each answers a recipient, or the MAIL before it, as wanted.
+func inASecond(t *testing.T, f *fleet.Fleet, to, want string) {
+	t.Helper()
+	began := time.Now()
+	took := make(chan time.Duration, len(f.Ingresses))
+	for _, p := range f.Ingresses {
+		go func() {
+			for time.Since(began) < 10*time.Second {
+				if strings.HasPrefix(firstRefusal(p.Addrs["smtp"], to), want) {
+					break
+				}
+			}
+			took <- time.Since(began)
+		}()
+	}
+	var last time.Duration
+	for range f.Ingresses {
+		last = max(last, <-took)
+	}
+	t.Logf("%s answers %s after %s", to, want, last.Round(time.Millisecond))
+	if last > time.Second {
+		t.Errorf("all ingresses answer RCPT %s with %q after %s", to, want, last)
+	}
+}
+
+// firstRefusal is the first reply to MAIL and RCPT that is no success, or the last one.
+func firstRefusal(addr, to string) (reply string) {
+	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
+	if err != nil {
+		return err.Error()
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	c := textproto.NewConn(conn)
+	for _, line := range []string{"", "EHLO client.example", "MAIL FROM:<a@b.example>", "RCPT TO:<" + to + ">"} {
+		if line != "" {
+			if err := c.PrintfLine("%s", line); err != nil {
+				return err.Error()
+			}
+		}
+		code, message, err := c.ReadResponse(0)
+		if err != nil {
+			return err.Error()
+		}
+		if reply = fmt.Sprintf("%d %s", code, message); code >= 400 {
+			return reply
+		}
+	}
+	return reply
 }

@@ -2,6 +2,7 @@ package ingress
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"os"
 	"time"
@@ -19,6 +20,8 @@ type Config struct {
 	TLSAddr env.Addr `envconfig:"INGRESS_TLS_ADDR" desc:"SMTP with TLS from the first byte; off when empty"`
 	TLSCert string   `envconfig:"INGRESS_TLS_CERT" desc:"PEM file with the certificate chain; read again when it changes"`
 	TLSKey  string   `envconfig:"INGRESS_TLS_KEY" desc:"PEM file with its key"`
+	TLSDir  string   `envconfig:"INGRESS_TLS_DIR" desc:"a directory of pairs for clients that ask for a name (SNI): NAME.crt and NAME.key, or NAME/fullchain.pem and NAME/privkey.pem"`
+	TLSMin  string   `envconfig:"INGRESS_TLS_MIN_VERSION" default:"1.2" oneof:"1.2 1.3" desc:"oldest version of TLS that is spoken"`
 
 	Hostname   string   `envconfig:"INGRESS_HOSTNAME" desc:"our name in the banner and in Received; the host's name when empty"`
 	Domains    env.List `envconfig:"INGRESS_DOMAINS" required:"true" desc:"accepted domains: example.com,*.example.net, or *"`
@@ -59,8 +62,8 @@ func (c Config) Validate() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		problems = append(problems, errors.New("INGRESS_TLS_CERT and INGRESS_TLS_KEY go together: one of them is not set"))
 	}
-	if c.TLSAddr != "" && c.TLSCert == "" {
-		problems = append(problems, errors.New("INGRESS_TLS_ADDR needs INGRESS_TLS_CERT and INGRESS_TLS_KEY"))
+	if c.TLSAddr != "" && c.TLSCert == "" && c.TLSDir == "" {
+		problems = append(problems, errors.New("INGRESS_TLS_ADDR needs INGRESS_TLS_CERT and INGRESS_TLS_KEY, or INGRESS_TLS_DIR"))
 	}
 	if c.ProxyProtocol == "require" && len(c.TrustedProxies) == 0 {
 		problems = append(problems, errors.New("INGRESS_PROXY_PROTOCOL=require needs INGRESS_TRUSTED_PROXIES: nobody could connect otherwise"))
@@ -96,11 +99,15 @@ func (c Config) server(pii bool) smtpd.Config {
 		XClientFrom:     c.XClientFrom,
 		TLSCert:         c.TLSCert,
 		TLSKey:          c.TLSKey,
+		TLSDir:          c.TLSDir,
 		Timeouts:        smtpd.Timeouts{Idle: c.IdleTimeout, DataTotal: c.DataTimeout},
 		MaxErrors:       c.MaxErrors,
 		MaxJunk:         c.MaxJunk,
 		MaxRefusedRcpts: c.MaxRefusedRcpt,
 		LogPII:          pii,
+	}
+	if c.TLSMin == "1.3" {
+		s.TLSMinVersion = tls.VersionTLS13
 	}
 	if c.ProxyProtocol == "require" {
 		s.ProxyProtocol = smtpd.ProxyRequire

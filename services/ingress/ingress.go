@@ -64,6 +64,9 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading INGRESS_DOMAINS: %w", err)
 	}
+	if err := deps.Metrics.Register(accepted.Collector()); err != nil {
+		return nil, fmt.Errorf("registering policy metrics: %w", err)
+	}
 	s := &Service{cfg: cfg, deps: deps, policy: accepted}
 	s.publisher = publish.New(deps.Conn, publish.Config{AllowUnsynced: deps.AllowUnsynced}, deps.Logger, deps.Metrics)
 	mail := &sink{log: s.publisher, pool: pool, ids: rand.Reader, now: time.Now, logger: deps.Logger}

@@ -23,6 +23,8 @@ func main() {
 			{Name: "dead", Summary: "dead letters: dead ls | show ID | retry ID|--all | drop ID", Run: c.deadLetters},
 			{Name: "domains", Summary: "accepted domains beside INGRESS_DOMAINS: domains ls | add DOMAIN… | rm DOMAIN…", Run: c.domains},
 			{Name: "recipients", Summary: "recipients for INGRESS_RECIPIENTS=kv: recipients ls | add ADDRESS… | rm ADDRESS…", Run: c.recipients},
+			{Name: "deny", Summary: "whom the ingresses refuse: deny ls | add ENTRY… | rm ENTRY…; see deny -help", Run: c.deny},
+			{Name: "allow", Summary: "whom they take all the same: allow ls | add ENTRY… | rm ENTRY…", Run: c.allow},
 			{Name: "streams", Summary: "the log's streams: streams info | ensure", Run: c.streams},
 			{Name: "load", Summary: "sends generated mail and records every answer; see load -help", Run: c.load},
 		},

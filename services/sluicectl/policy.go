@@ -35,19 +35,11 @@ func (c *ctl) edit(ctx context.Context, e *process.Env, b bucketList) error {
 	if err != nil {
 		return err
 	}
-	conn, err := c.connect(ctx, e)
+	bucket, done, err := c.bucket(ctx, e)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	bucket, err := js.KeyValue(ctx, stream.PolicyBucket)
-	if err != nil {
-		return fmt.Errorf("opening the policy bucket (storer migrate creates it): %w", err)
-	}
+	defer done()
 	change := map[string]func(context.Context, jetstream.KeyValue, string) (string, error){"add": b.add, "rm": b.remove}[args[0]]
 	switch {
 	case args[0] == "ls" && len(args) == 1:
@@ -71,4 +63,21 @@ func (c *ctl) edit(ctx context.Context, e *process.Env, b bucketList) error {
 		return nil
 	}
 	return fmt.Errorf("%w: see sluicectl %s -help", process.ErrUsage, b.name)
+}
+
+// bucket opens the policy bucket. done closes the connection to it.
+func (c *ctl) bucket(ctx context.Context, e *process.Env) (bucket jetstream.KeyValue, done func(), err error) {
+	conn, err := c.connect(ctx, e)
+	if err != nil {
+		return nil, nil, err
+	}
+	js, err := jetstream.New(conn)
+	if err == nil {
+		bucket, err = js.KeyValue(ctx, stream.PolicyBucket)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, nil, fmt.Errorf("opening the policy bucket (storer migrate creates it): %w", err)
+	}
+	return bucket, conn.Close, nil
 }
