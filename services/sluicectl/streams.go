@@ -84,11 +84,11 @@ func streamInfos(ctx context.Context, conn *nats.Conn) ([]streamInfo, error) {
 		if err != nil {
 			return nil, err
 		}
-		sampled, err := look(ctx, reader, stream.Bounds{Shard: b.Shard, From: max(info.First, info.Last-min(info.Last, sampleSize-1)), To: info.Last})
+		all, err := lookAround(ctx, reader, stream.Bounds{Shard: b.Shard, From: info.First, To: info.Last})
 		if err != nil {
 			return nil, err
 		}
-		info.Mails = sampled.estimateSequences(info.Messages)
+		info.Mails = all.estimateSequences(info.Messages)
 		for _, name := range []string{stream.Storer, stream.Cachewarmer} {
 			consumer, err := js.Consumer(ctx, info.Name, name)
 			if err != nil {
@@ -98,7 +98,7 @@ func streamInfos(ctx context.Context, conn *nats.Conn) ([]streamInfo, error) {
 			ci := consumerInfo{Name: name, Lag: i.NumPending + uint64(i.NumAckPending), Unacked: i.NumAckPending,
 				Redelivered: i.NumRedelivered, AckFloor: i.AckFloor.Stream}
 			if ci.Lag > 0 {
-				s, err := look(ctx, reader, stream.Bounds{Shard: b.Shard, From: ci.AckFloor + 1, To: info.Last})
+				s, err := lookAround(ctx, reader, stream.Bounds{Shard: b.Shard, From: ci.AckFloor + 1, To: info.Last})
 				if err != nil {
 					return nil, err
 				}
@@ -118,15 +118,32 @@ func streamInfos(ctx context.Context, conn *nats.Conn) ([]streamInfo, error) {
 // sampleSize is how many sequences are looked at to estimate how many mails a message carries.
 const sampleSize = 256
 
-// sampled is what a few messages at the beginning of a range say about it.
+// sampled is what a few messages of a range say about it.
 type sampled struct {
 	oldest                     time.Time // when the log took the first
 	sequences, messages, mails uint64
 }
 
+// lookAround reads a few messages at the beginning, in the middle and at the end of a range.
+func lookAround(ctx context.Context, reader *stream.Reader, b stream.Bounds) (s sampled, err error) {
+	const places = 4
+	step := max((b.To-min(b.From, b.To)+1)/places, sampleSize/places)
+	for from := b.From; from <= b.To; from += step {
+		part, err := look(ctx, reader, stream.Bounds{Shard: b.Shard, From: from, To: b.To})
+		if err != nil {
+			return s, err
+		}
+		if s.oldest.IsZero() {
+			s.oldest = part.oldest
+		}
+		s.sequences, s.messages, s.mails = s.sequences+part.sequences, s.messages+part.messages, s.mails+part.mails
+	}
+	return s, nil
+}
+
 // look reads the heads of the first messages of a range.
 func look(ctx context.Context, reader *stream.Reader, b stream.Bounds) (s sampled, err error) {
-	b.To = min(b.To, b.From+sampleSize-1)
+	b.To = min(b.To, b.From+sampleSize/4-1)
 	last := uint64(0)
 	err = reader.Heads(ctx, b, func(h stream.Head) error {
 		if s.oldest.IsZero() {

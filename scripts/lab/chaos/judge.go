@@ -13,7 +13,9 @@ import (
 func settled(ctx context.Context, f *fleet.Fleet) error {
 	for {
 		out, err := f.Ctl(ctx, "status", "--json", "--interval=0s")
-		var s struct{ Unstored *uint64 }
+		var s struct {
+			Unstored *uint64 `json:"unstored_messages"`
+		}
 		if err == nil {
 			err = json.Unmarshal([]byte(out), &s)
 		}
