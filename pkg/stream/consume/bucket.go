@@ -87,48 +87,62 @@ func (d *driver) learn(entry jetstream.KeyValueEntry) {
 	d.tell(func(s *settle.Settler, now time.Time) { s.Know(now, p, k, entry.Revision()) })
 }
 
-// keep makes the settler's writes and reads until ctx ends.
-func (d *driver) keep(ctx context.Context) {
-	holding := false
-	defer func() { d.yield(&holding) }()
+// errStopping: a worker that stops begins nothing.
+var errStopping = errors.New("the worker is stopping")
+
+// keeper makes the settler's writes and reads.
+type keeper struct {
+	*driver
+	running context.Context // when it has ended, no mark is begun any more
+	marked  settle.Place    // under whose mark this worker has its turn; zero: it has not
+}
+
+func (k *keeper) run(ctx context.Context) {
+	defer k.yield()
+	tick := time.NewTicker(k.pace.Stale)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case w := <-d.writes:
-			claim := w.Mark != nil && w.Mark.By == d.instance
-			if claim && !d.await(ctx, &holding) {
-				return
+		case <-tick.C:
+			if !ask(k.driver, func(s *settle.Settler) bool { return s.Holds(k.marked) }) {
+				k.yield() // another process has taken the mark away
 			}
-			revision, err := d.write(ctx, w)
-			if !claim || err != nil {
-				d.yield(&holding)
+		case w := <-k.writes:
+			claim := w.Mark != nil && w.Mark.By == k.instance
+			revision, err := uint64(0), errStopping
+			if !claim || k.await(w.Place) {
+				revision, err = k.write(ctx, w)
 			}
-			d.tell(func(s *settle.Settler, now time.Time) { s.Written(now, w, revision, err) })
-		case p := <-d.reads:
-			m, err := d.load(ctx, p)
-			d.tell(func(s *settle.Settler, now time.Time) { s.Read(now, p, m, err) })
+			if w.Place == k.marked && (!claim || err != nil) {
+				k.yield()
+			}
+			k.tell(func(s *settle.Settler, now time.Time) { s.Written(now, w, revision, err) })
+		case p := <-k.reads:
+			m, err := k.load(ctx, p)
+			k.tell(func(s *settle.Settler, now time.Time) { s.Read(now, p, m, err) })
 		}
 	}
 }
 
-// await waits for this worker's turn to handle mail under a mark; false when ctx ended first.
-func (d *driver) await(ctx context.Context, holding *bool) bool {
-	if *holding {
-		return true
+// await waits for this worker's turn to handle mail under a mark; false when the worker stops.
+func (k *keeper) await(p settle.Place) bool {
+	if k.marked == (settle.Place{}) {
+		select {
+		case k.cfg.Turn <- struct{}{}:
+		case <-k.running.Done():
+			return false
+		}
 	}
-	select {
-	case d.cfg.Turn <- struct{}{}:
-		*holding = true
-	case <-ctx.Done():
-	}
-	return *holding
+	k.marked = p
+	return true
 }
 
-func (d *driver) yield(holding *bool) {
-	if *holding {
-		<-d.cfg.Turn
-		*holding = false
+func (k *keeper) yield() {
+	if k.marked != (settle.Place{}) {
+		<-k.cfg.Turn
+		k.marked = settle.Place{}
 	}
 }
 

@@ -86,7 +86,7 @@ func (e *engine) run(ctx context.Context, find func(context.Context, func(shard 
 	others.Go(func() { e.held.extend(lasting, e.pace.Extend) })
 	others.Go(func() { d.clock(lasting) })
 	others.Go(func() { d.follow(lasting) })
-	others.Go(func() { d.keep(lasting) })
+	others.Go(func() { (&keeper{driver: d, running: ctx}).run(lasting) })
 	for range e.cfg.Workers {
 		workers.Go(func() { d.work(ctx, handling) })
 	}

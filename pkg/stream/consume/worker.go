@@ -98,6 +98,9 @@ func (c Config) withDefaults() Config {
 	if c.Pace == (pace.Pace{}) {
 		c.Pace = defaultPace()
 	}
+	if c.Pace.Refresh <= 0 || c.Pace.Stale <= 0 {
+		c.Pace.Refresh, c.Pace.Stale = defaultPace().Refresh, defaultPace().Stale
+	}
 	return c
 }
 

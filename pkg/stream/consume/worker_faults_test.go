@@ -216,18 +216,8 @@ func TestHandlerThatForgetsVerdictsIsAFault(t *testing.T) {
 func TestManyDeliveriesAreNoEvidence(t *testing.T) {
 	f := streamtest.New(t, 64<<20)
 	ids, _ := f.Pack(0, "one\r\n", "two\r\n", "three\r\n")
-	c, err := f.JS.Consumer(f.Context(), stream.StreamName(0), stream.Storer)
-	if err != nil {
-		t.Fatal(err)
-	}
 	for range 2 * consume.SuspectAfter {
-		msg, err := c.Next()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := msg.Nak(); err != nil {
-			t.Fatal(err)
-		}
+		f.NakAll(stream.Storer)
 	}
 	rec := streamtest.NewRecorder(nil)
 	f.Worker(consume.Config{Grave: dead.New(f.NC)}, rec)
@@ -241,4 +231,36 @@ func TestManyDeliveriesAreNoEvidence(t *testing.T) {
 		t.Errorf("%d dead letters", n)
 	}
 	streamtest.Eventually(t, "no mark is left", func() bool { return len(f.Marks()) == 0 })
+}
+
+// Workers of one process that share a Turn never handle suspicious mail at the same time.
+func TestWorkersOfOneProcessTakeTurns(t *testing.T) {
+	f := streamtest.New(t, 64<<20)
+	for range 15 {
+		f.Pack(0, "one\r\n", "two\r\n")
+	}
+	consumers := []string{stream.Storer, stream.Cachewarmer}
+	for range consume.SuspectAfter {
+		for _, name := range consumers {
+			f.NakAll(name)
+		}
+	}
+	turn := consume.NewTurn()
+	var active, most atomic.Int64
+	for _, name := range consumers {
+		f.Worker(consume.Config{Consumer: name, Turn: turn}, consume.HandlerFunc(func(_ context.Context, b []*stream.Message) []consume.Verdict {
+			most.Store(max(most.Load(), active.Add(1)))
+			defer active.Add(-1)
+			f.Info(0, name) // takes as long as a question to the log
+			verdicts := make([]consume.Verdict, len(b))
+			for i := range verdicts {
+				verdicts[i] = consume.Done()
+			}
+			return verdicts
+		}))
+	}
+	streamtest.Eventually(t, "both settled", func() bool { return f.Settled() && f.SettledBy(stream.Cachewarmer) })
+	if most.Load() != 1 {
+		t.Errorf("%d calls at once", most.Load())
+	}
 }

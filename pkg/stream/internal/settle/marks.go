@@ -181,6 +181,13 @@ func (s *Settler) holding(r *entry) bool {
 	return s.up && s.failing == nil && slices.ContainsFunc(s.entries, func(o *entry) bool { return o != r && o.mark.By == s.Instance })
 }
 
+// Holds says whether the entry of that place has a mark of this process, as far as is known.
+func (s *Settler) Holds(p Place) bool {
+	return slices.ContainsFunc(s.entries, func(r *entry) bool {
+		return r.Place == p && (r.mark.By == s.Instance || s.writing == r || r.want != nil)
+	})
+}
+
 func (s *Settler) silent(now time.Time, r *entry) bool { return s.up && now.Sub(r.since) >= s.Stale }
 
 // tend looks after the entries: refreshes its own, doubts those of others, and takes over those of the dead.

@@ -45,6 +45,28 @@ func (f *Fixture) SettledBy(consumer string) bool {
 	return i.AckFloor.Stream >= last && i.NumAckPending == 0
 }
 
+// NakAll takes every message of shard 0 that a consumer has to deliver, and gives it back.
+func (f *Fixture) NakAll(consumer string) {
+	f.t.Helper()
+	c, err := f.JS.Consumer(f.Context(), stream.StreamName(0), consumer)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var all []jetstream.Msg
+	for want := int(f.State(stream.StreamName(0)).Msgs); len(all) < want; {
+		msg, err := c.Next()
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		all = append(all, msg)
+	}
+	for _, msg := range all {
+		if err := msg.Nak(); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
 // Marks are the keys of the marks there are.
 func (f *Fixture) Marks() []string {
 	f.t.Helper()
