@@ -113,12 +113,15 @@ func checkAddr(value string) error {
 	return nil
 }
 
-// Addrs is a comma-separated list of host:port.
+// Addrs is a comma-separated list of host:port, or off for none.
 type Addrs []string
 
 // Decode implements envconfig.Decoder.
 func (a *Addrs) Decode(value string) error {
 	list := split(value)
+	if value == "off" || value == "none" {
+		list = nil
+	}
 	for _, entry := range list {
 		if err := checkAddr(entry); err != nil {
 			return fmt.Errorf("has the entry %s, which %w", Redact(entry), err)

@@ -35,6 +35,9 @@ type Config struct {
 	Hostname string
 	// Literals are the server's own addresses: user@[192.0.2.1] is accepted for these and no others.
 	Literals []netip.Addr
+	// Delimiters are the characters that end the name of a mailbox in a local part: with +, mail to ann+lists is for ann.
+	// In ModeKV a recipient whose name has one comes first.
+	Delimiters string
 	// MaxLocal bounds a local part in bytes; 256 when 0. RFC 5321 section 4.5.3.1.1 asks for 64 at least, and senders
 	// with longer ones exist.
 	MaxLocal int
@@ -51,6 +54,7 @@ type Policy struct {
 	expected bool // a bucket is watched
 	literals map[netip.Addr]struct{}
 	maxLocal int
+	delims   string
 
 	live   atomic.Pointer[liveSet] // nil until the bucket has been read once
 	doubts atomic.Int64            // times a list was found empty and not believed to be
@@ -66,6 +70,10 @@ func New(cfg Config) (*Policy, error) {
 		verifyEvery: verifyEvery,
 		retryEvery:  retryEvery,
 		maxLocal:    cmp.Or(cfg.MaxLocal, 256),
+		delims:      cfg.Delimiters,
+	}
+	if strings.Trim(p.delims, "+-_=#~^*/.") != "" {
+		return nil, fmt.Errorf("recipient delimiter %q; allowed: one or more of + - _ = # ~ ^ * / .", p.delims)
 	}
 	if p.mode != ModeAny && p.mode != ModeKV {
 		return nil, fmt.Errorf("recipients mode %q is unknown; allowed: %s or %s", p.mode, ModeAny, ModeKV)
@@ -130,6 +138,20 @@ func (p *Policy) Resolve(local, domain string, smtputf8 bool) (mailbox string, e
 	if err != nil {
 		return "", err
 	}
+	name := local
+	if at := strings.IndexAny(local, p.delims); at > 0 {
+		name = local[:at]
+	}
+	if name != local && p.mode == ModeKV {
+		if mailbox, err := p.file(local, domain, live); err == nil {
+			return mailbox, nil
+		}
+	}
+	return p.file(name, domain, live)
+}
+
+// file finds the mailbox of a local part at one of our domains.
+func (p *Policy) file(local, domain string, live *liveSet) (mailbox string, err error) {
 	given, err := join(local, domain)
 	if err != nil {
 		return "", err

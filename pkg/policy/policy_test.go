@@ -221,3 +221,26 @@ func TestRefusalsAreReplies(t *testing.T) {
 		}
 	}
 }
+
+// What follows a delimiter is the owner's own affair, unless there is such a mailbox.
+func TestRecipientDelimiter(t *testing.T) {
+	p := newPolicy(t, Config{Domains: []string{"example.com"}, Delimiters: "+-"})
+	for local, mailbox := range map[string]string{"Ann+Lists": "ann", "ann-x+y": "ann", "ann+": "ann", "+x": "+x", "ann": "ann", "postmaster+x": "postmaster"} {
+		expect(t, p, local+"@example.com", mailbox+"@example.com", nil)
+	}
+	off := newPolicy(t, Config{Domains: []string{"example.com"}})
+	expect(t, off, "ann+x@example.com", "ann+x@example.com", nil)
+
+	kv := newPolicy(t, Config{Domains: []string{"example.com", "alias.example"}, PrimaryDomain: "example.com", Mode: ModeKV, Delimiters: "+"})
+	state := newBucketState()
+	for _, known := range []string{"ann@example.com", "bob+work@example.com"} {
+		state.set(key(recipientKeys, known), nil, true)
+	}
+	kv.live.Store(state.freeze())
+	expect(t, kv, "ann+x@alias.example", "ann@example.com", nil)
+	expect(t, kv, "bob+work@example.com", "bob+work@example.com", nil)
+	expect(t, kv, "bob+x@example.com", "", ErrUnknown)
+	if _, err := New(Config{Domains: []string{"*"}, Delimiters: "+x"}); err == nil {
+		t.Error("a letter is a delimiter")
+	}
+}

@@ -187,6 +187,8 @@ func (d *script) configure(s string) error {
 			d.cfg.MaxMails = n
 		case "max-rejected":
 			d.cfg.MaxRejectedRcpts = n
+		case "reject-text":
+			d.cfg.RejectText = value
 		case "bare-lf-reject":
 			d.cfg.BareLF = BareLFReject
 		case "no-starttls":

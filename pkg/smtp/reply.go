@@ -26,6 +26,14 @@ func (r Reply) Error() string {
 // Refuses reports whether something was not taken.
 func (r Reply) Refuses() bool { return r.Code >= 400 || r == replyNotSMTP }
 
+// with is r with a further line when it says no.
+func (r Reply) with(text string) Reply {
+	if r.Code >= 400 && text != "" {
+		r.Text += "\n" + text
+	}
+	return r
+}
+
 // maxReplyLine is the longest reply line with its CRLF (RFC 5321 section 4.5.3.1.5).
 const maxReplyLine = 512
 

@@ -34,6 +34,8 @@ type SessionConfig struct {
 	BareLF BareLFMode
 	// StartTLS offers STARTTLS on connections that are not encrypted yet.
 	StartTLS bool
+	// RejectText, when set, is a line of its own in every 4xx and 5xx reply: whom to ask.
+	RejectText string
 	// Observer, when set, is told of every command and reply.
 	Observer Observer
 }

@@ -196,6 +196,6 @@ func (c Config) session() smtp.SessionConfig {
 	return smtp.SessionConfig{
 		Hostname: c.Hostname, MaxMessageBytes: c.MaxMessageBytes, MaxRcpts: c.MaxRcpts, MaxMails: c.MaxMails,
 		MaxErrors: c.MaxErrors, MaxJunk: c.MaxJunk, MaxRejectedRcpts: c.MaxRefusedRcpts,
-		BareLF: c.BareLF, StartTLS: c.certs().Enabled(),
+		BareLF: c.BareLF, RejectText: c.RejectText, StartTLS: c.certs().Enabled(),
 	}
 }

@@ -46,6 +46,8 @@ type Config struct {
 	// MaxErrors are the protocol errors [10], MaxRefusedRcpts the refused recipients [100] since the last delivery that
 	// end a connection; MaxJunk is how many commands that move no mail are no errors [50].
 	MaxErrors, MaxJunk, MaxRefusedRcpts int
+	// RejectText is a further line of every reply of a session that says no: whom to ask.
+	RejectText string
 	// BareLF says what becomes of a line feed without carriage return.
 	BareLF smtp.BareLFMode
 

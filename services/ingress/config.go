@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/env"
@@ -16,17 +18,19 @@ import (
 
 // Config is what the ingress can be told; see -help.
 type Config struct {
-	Addr    env.Addr `envconfig:"INGRESS_ADDR" default:":2525" desc:"plain SMTP, with STARTTLS when there is a certificate"`
-	TLSAddr env.Addr `envconfig:"INGRESS_TLS_ADDR" desc:"SMTP with TLS from the first byte; off when empty"`
-	TLSCert string   `envconfig:"INGRESS_TLS_CERT" desc:"PEM file with the certificate chain; read again when it changes"`
-	TLSKey  string   `envconfig:"INGRESS_TLS_KEY" desc:"PEM file with its key"`
-	TLSDir  string   `envconfig:"INGRESS_TLS_DIR" desc:"a directory of pairs for clients that ask for a name (SNI): NAME.crt and NAME.key, or NAME/fullchain.pem and NAME/privkey.pem"`
-	TLSMin  string   `envconfig:"INGRESS_TLS_MIN_VERSION" default:"1.2" oneof:"1.2 1.3" desc:"oldest version of TLS that is spoken"`
+	Addr    env.Addrs `envconfig:"INGRESS_ADDR" default:":2525" desc:"plain SMTP, with STARTTLS when there is a certificate; without a host it is IPv6 and IPv4"`
+	TLSAddr env.Addrs `envconfig:"INGRESS_TLS_ADDR" desc:"SMTP with TLS from the first byte; off when empty"`
+	TLSCert string    `envconfig:"INGRESS_TLS_CERT" desc:"PEM file with the certificate chain; read again when it changes"`
+	TLSKey  string    `envconfig:"INGRESS_TLS_KEY" desc:"PEM file with its key"`
+	TLSDir  string    `envconfig:"INGRESS_TLS_DIR" desc:"a directory of pairs for clients that ask for a name (SNI): NAME.crt and NAME.key, or NAME/fullchain.pem and NAME/privkey.pem"`
+	TLSMin  string    `envconfig:"INGRESS_TLS_MIN_VERSION" default:"1.2" oneof:"1.2 1.3" desc:"oldest version of TLS that is spoken"`
 
 	Hostname   string   `envconfig:"INGRESS_HOSTNAME" desc:"our name in the banner and in Received; the host's name when empty"`
 	Domains    env.List `envconfig:"INGRESS_DOMAINS" required:"true" desc:"accepted domains: example.com,*.example.net, or *"`
 	Primary    string   `envconfig:"INGRESS_PRIMARY_DOMAIN" desc:"when set, every accepted domain is an alias: the mailbox is the local part at this domain"`
 	Recipients string   `envconfig:"INGRESS_RECIPIENTS" default:"any" oneof:"any kv" desc:"kv: only recipients in the policy bucket (sluicectl recipients)"`
+	Delimiter  string   `envconfig:"INGRESS_RECIPIENT_DELIMITER" desc:"with +, mail to ann+x is for ann, and the envelope keeps ann+x; several characters are several delimiters"`
+	RejectText string   `envconfig:"INGRESS_REJECT_TEXT" desc:"a further line of every reply that says no, such as whom to ask: a URL, an address"`
 
 	MaxMessageBytes env.Bytes `envconfig:"INGRESS_MAX_MESSAGE_BYTES" default:"25MiB" min:"64KiB" max:"256MiB" desc:"largest mail, advertised as SIZE"`
 	MaxRcpts        int       `envconfig:"INGRESS_MAX_RCPTS" default:"100" min:"100" desc:"recipients of one mail"`
@@ -56,17 +60,26 @@ type Config struct {
 	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"10s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
 }
 
+// maxRejectText bounds what a client that pipelines nonsense makes us send.
+const maxRejectText = 200
+
 // Validate checks what no single variable can be wrong about by itself.
 func (c Config) Validate() error {
 	var problems []error
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		problems = append(problems, errors.New("INGRESS_TLS_CERT and INGRESS_TLS_KEY go together: one of them is not set"))
 	}
-	if c.TLSAddr != "" && c.TLSCert == "" && c.TLSDir == "" {
+	if len(c.TLSAddr) > 0 && c.TLSCert == "" && c.TLSDir == "" {
 		problems = append(problems, errors.New("INGRESS_TLS_ADDR needs INGRESS_TLS_CERT and INGRESS_TLS_KEY, or INGRESS_TLS_DIR"))
 	}
 	if c.ProxyProtocol == "require" && len(c.TrustedProxies) == 0 {
 		problems = append(problems, errors.New("INGRESS_PROXY_PROTOCOL=require needs INGRESS_TRUSTED_PROXIES: nobody could connect otherwise"))
+	}
+	if strings.Trim(c.Delimiter, "+-_=#~^*/.") != "" {
+		problems = append(problems, fmt.Errorf("INGRESS_RECIPIENT_DELIMITER=%q; allowed: one or more of + - _ = # ~ ^ * / .", c.Delimiter))
+	}
+	if len(c.RejectText) > maxRejectText || strings.ContainsFunc(c.RejectText, func(r rune) bool { return r < ' ' || r > '~' }) {
+		problems = append(problems, fmt.Errorf("INGRESS_REJECT_TEXT is not one line of printable ASCII of up to %d characters", maxRejectText))
 	}
 	return errors.Join(problems...)
 }
@@ -104,6 +117,7 @@ func (c Config) server(pii bool) smtpd.Config {
 		MaxErrors:       c.MaxErrors,
 		MaxJunk:         c.MaxJunk,
 		MaxRefusedRcpts: c.MaxRefusedRcpt,
+		RejectText:      c.RejectText,
 		LogPII:          pii,
 	}
 	if c.TLSMin == "1.3" {
@@ -123,5 +137,5 @@ func (c Config) spool() spool.Config {
 }
 
 func (c Config) policy() policy.Config {
-	return policy.Config{Domains: c.Domains, PrimaryDomain: c.Primary, Hostname: c.hostname(), Mode: policy.Mode(c.Recipients), Live: true, Literals: ownAddresses()}
+	return policy.Config{Domains: c.Domains, PrimaryDomain: c.Primary, Hostname: c.hostname(), Mode: policy.Mode(c.Recipients), Live: true, Literals: ownAddresses(), Delimiters: c.Delimiter}
 }

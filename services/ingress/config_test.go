@@ -1,10 +1,16 @@
 package ingress
 
 import (
+	"crypto/tls"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/env"
+	"github.com/sluice-mail/sluice/pkg/policy"
+	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 )
 
 // What an operator sets reaches the server.
@@ -22,5 +28,45 @@ func TestLimitsReachTheServer(t *testing.T) {
 	}
 	if s := cfg.server(false); s.Timeouts.Idle != 30*time.Second || s.MaxErrors != 3 || s.MaxJunk != 4 || s.MaxRefusedRcpts != 5 {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// What cannot be sent in a reply, or cannot be told from a name, is not taken.
+func TestTextsAndDelimiters(t *testing.T) {
+	for _, tc := range []struct {
+		cfg Config
+		ok  bool
+	}{
+		{Config{Delimiter: "+", RejectText: "See https://example.com/mail"}, true},
+		{Config{Delimiter: "x"}, false}, {Config{Delimiter: "@"}, false},
+		{Config{RejectText: "two\r\nlines"}, false}, {Config{RejectText: strings.Repeat("x", maxRejectText+1)}, false},
+		{Config{TLSAddr: env.Addrs{":2465"}}, false}, {Config{TLSAddr: env.Addrs{":2465"}, TLSDir: "pairs"}, true},
+	} {
+		if err := tc.cfg.Validate(); (err == nil) != tc.ok {
+			t.Errorf("%+v: %v", tc.cfg, err)
+		}
+	}
+	cfg := Config{Delimiter: "+", RejectText: "See there", TLSDir: "pairs", TLSMin: "1.3"}
+	if s := cfg.server(false); s.RejectText != "See there" || s.TLSDir != "pairs" || s.TLSMinVersion != tls.VersionTLS13 || cfg.policy().Delimiters != "+" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+// Mail for ann+x is filed under ann, and the envelope keeps what was asked for.
+func TestDelimiterKeepsWhatWasGiven(t *testing.T) {
+	log := new(fakeLog)
+	s, _ := newSink(t, log, spool.Config{})
+	p, err := policy.New(policy.Config{Domains: []string{"example.com"}, Delimiters: "+"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := from(t, netip.MustParseAddr("127.0.0.1"), serveSink(t, s, p, smtpd.Config{}))
+	for _, step := range [][2]string{{"MAIL FROM:<a@b.example>", "250"}, {"RCPT TO:<Ann+x@example.com>", "250"}, {"DATA", "354"}, {"Hello\r\n.", "250"}} {
+		if got := d.say(step[0] + "\r\n"); !strings.HasPrefix(got, step[1]) {
+			t.Fatalf("%s is answered %q", step[0], got)
+		}
+	}
+	if r := log.env.GetRecipients()[0]; r.GetMailbox() != "ann@example.com" || r.GetAsGiven() != "Ann+x@example.com" {
+		t.Errorf("the envelope has %v", r)
 	}
 }

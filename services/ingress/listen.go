@@ -1,8 +1,10 @@
 package ingress
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 )
@@ -18,21 +20,48 @@ func (s *Service) listen() error {
 		s.adopt(activated)
 		return nil
 	}
-	plain, err := net.Listen("tcp", string(s.cfg.Addr))
-	if err != nil {
-		return fmt.Errorf("INGRESS_ADDR=%s: %w", s.cfg.Addr, err)
+	if len(s.cfg.Addr)+len(s.cfg.TLSAddr) == 0 {
+		return errors.New("INGRESS_ADDR and INGRESS_TLS_ADDR are both off: there is nothing to listen on")
 	}
-	s.plain = append(s.plain, plain)
-	if s.cfg.TLSAddr == "" {
-		return nil
+	if s.plain, err = listenAll("INGRESS_ADDR", s.cfg.Addr); err != nil {
+		return err
 	}
-	implicit, err := net.Listen("tcp", string(s.cfg.TLSAddr))
-	if err != nil {
-		plain.Close()
-		return fmt.Errorf("INGRESS_TLS_ADDR=%s: %w", s.cfg.TLSAddr, err)
+	if s.tls, err = listenAll("INGRESS_TLS_ADDR", s.cfg.TLSAddr); err != nil {
+		closeAll(s.plain)
 	}
-	s.tls = append(s.tls, implicit)
-	return nil
+	return err
+}
+
+// listenAll opens all addresses or none.
+func listenAll(variable string, addrs []string) (list []net.Listener, err error) {
+	for _, addr := range addrs {
+		l, err := net.Listen(network(addr, addrs), addr)
+		if err != nil {
+			closeAll(list)
+			return nil, fmt.Errorf("%s=%s: %w", variable, addr, err)
+		}
+		list = append(list, l)
+	}
+	return list, nil
+}
+
+func closeAll(list []net.Listener) {
+	for _, l := range list {
+		l.Close()
+	}
+}
+
+// network says what an address is to be listened on with. An address without a host, or [::], takes IPv4 connections,
+// too, so that it cannot be opened beside 0.0.0.0: beside that it means IPv6 alone.
+func network(addr string, all []string) string {
+	host, port, _ := net.SplitHostPort(addr)
+	switch {
+	case host == "0.0.0.0":
+		return "tcp4"
+	case host == "::" && slices.Contains(all, "0.0.0.0:"+port):
+		return "tcp6"
+	}
+	return "tcp"
 }
 
 // adopt sorts the sockets of systemd by what they are for.

@@ -82,6 +82,12 @@ func startSink(t *testing.T, s *sink, cfg smtpd.Config) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveSink(t, s, p, cfg)
+}
+
+// serveSink serves a sink on a free port, for the recipients of a policy.
+func serveSink(t *testing.T, s *sink, p *policy.Policy, cfg smtpd.Config) (addr string) {
+	t.Helper()
 	cfg.Hostname = "mx.example.com"
 	srv, err := smtpd.NewServer(cfg, s, recipients{p}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	if err != nil {
