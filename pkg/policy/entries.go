@@ -137,7 +137,7 @@ func ParseEntry(allow bool, name string) (lists.Name, error) {
 	case lists.Recipient:
 		n.Value, err = normaliseRecipient(value)
 	default:
-		err = fmt.Errorf("%q begins with none of net: helo: from: domain: rcpt:", name)
+		err = fmt.Errorf("%q begins with none of net: helo: from: domain: rcpt: and a value", name)
 	}
 	return n, err
 }

@@ -73,7 +73,7 @@ func New(cfg Config) (*Policy, error) {
 		delims:      cfg.Delimiters,
 	}
 	if strings.Trim(p.delims, "+-_=#~^*/.") != "" {
-		return nil, fmt.Errorf("recipient delimiter %q; allowed: one or more of + - _ = # ~ ^ * / .", p.delims)
+		return nil, fmt.Errorf("recipient delimiter %q; allowed: one or more of + - . _ = # ~ ^ * /", p.delims)
 	}
 	if p.mode != ModeAny && p.mode != ModeKV {
 		return nil, fmt.Errorf("recipients mode %q is unknown; allowed: %s or %s", p.mode, ModeAny, ModeKV)

@@ -76,7 +76,7 @@ func (c Config) Validate() error {
 		problems = append(problems, errors.New("INGRESS_PROXY_PROTOCOL=require needs INGRESS_TRUSTED_PROXIES: nobody could connect otherwise"))
 	}
 	if strings.Trim(c.Delimiter, "+-_=#~^*/.") != "" {
-		problems = append(problems, fmt.Errorf("INGRESS_RECIPIENT_DELIMITER=%q; allowed: one or more of + - _ = # ~ ^ * / .", c.Delimiter))
+		problems = append(problems, fmt.Errorf("INGRESS_RECIPIENT_DELIMITER=%q; allowed: one or more of + - . _ = # ~ ^ * /", c.Delimiter))
 	}
 	if len(c.RejectText) > maxRejectText || strings.ContainsFunc(c.RejectText, func(r rune) bool { return r < ' ' || r > '~' }) {
 		problems = append(problems, fmt.Errorf("INGRESS_REJECT_TEXT is not one line of printable ASCII of up to %d characters", maxRejectText))
