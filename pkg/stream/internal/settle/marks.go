@@ -175,10 +175,13 @@ func (s *Settler) lost(now time.Time, r *entry) bool {
 	return r.revision > 0 && r.mark.By != "" && r.mark.By != s.Instance && r.mark.Doubt != "" && s.silent(now, r)
 }
 
-// holding: another entry than r has a mark of this process, which is about to go. When that cannot be written, nothing
-// waits for it.
+// holding: another entry than r has a mark of this process, which is about to go, or may have one any moment. When it cannot
+// be written, nothing waits for it.
 func (s *Settler) holding(r *entry) bool {
-	return s.up && s.failing == nil && slices.ContainsFunc(s.entries, func(o *entry) bool { return o != r && o.mark.By == s.Instance })
+	return s.up && s.failing == nil && slices.ContainsFunc(s.entries, func(o *entry) bool {
+		claimed := s.writing == o && s.sent.mark != nil && s.sent.mark.By == s.Instance
+		return o != r && (o.mark.By == s.Instance || claimed)
+	})
 }
 
 // Holds says whether the entry of that place has a mark of this process, as far as is known.
@@ -219,7 +222,7 @@ func (s *Settler) tend(now time.Time) {
 func (s *Settler) tendOwn(now time.Time, r *entry) {
 	t := s.trial
 	switch {
-	case t == nil || t.message.Place != r.Place || now.Before(t.due):
+	case t == nil || t.message.Place != r.Place || now.Before(t.due) || !t.busy && s.calling > 0:
 		r.want = s.leave(now, r.mark)
 	case r.mark.Doubt != "" || t.busy && now.Sub(r.since) >= s.Refresh:
 		k := r.mark

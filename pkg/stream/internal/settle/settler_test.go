@@ -366,7 +366,7 @@ func TestBatchesAreOfAShardAndBounded(t *testing.T) {
 
 // TestRandomWorlds is what the fuzz target does, with the same worlds each time.
 func TestRandomWorlds(t *testing.T) {
-	for seed := range uint64(400) {
+	for seed := range uint64(1000) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(t, 2)
 		for range 20 + r.IntN(150) {

@@ -112,11 +112,13 @@ func (s *Settler) marked(now time.Time, t *task) bool {
 	switch want := s.wanted(now, t); {
 	case s.calling > 0 || s.writing == r || s.holding(r):
 		return false
-	case !s.up:
+	case !s.up: // mail that needs no mark goes on meanwhile, here and below
+		r.want = nil
 		t.due = now.Add(s.Backoff(t.tries))
 		t.tries++
 		return false
-	case now.Before(s.retry): // mail that needs no mark goes on meanwhile
+	case now.Before(s.retry):
+		r.want = nil
 		t.due = s.retry
 		return false
 	case r.mark.By != s.Instance && r.revision != t.base: // another process is faster

@@ -94,6 +94,33 @@ func (w *world) checkFinal(f Final) {
 	}
 }
 
+// checkDeath: the mail to blame is among those that were marked, if any were. Only a process that could not take its mark
+// away goes on without.
+func (w *world) checkDeath(p *proc, j *Job) {
+	for pl, k := range w.entries {
+		if k.mark.By != p.s.Instance || j.task.message != nil && j.task.message.Place == pl {
+			continue
+		}
+		if !p.disturbed && !p.unsure {
+			w.t.Fatalf("%s ends with a mail of %v under its mark of %v", p.s.Instance, j.Mails[0].Of.Place, pl)
+		}
+		w.logged(pl).disturbed = true
+	}
+}
+
+// checkStopped: an orderly stop leaves no mark behind, unless the log was away.
+func (w *world) checkStopped(p *proc) {
+	for pl, k := range w.entries {
+		if k.mark.By != p.s.Instance {
+			continue
+		}
+		if !p.disturbed && !p.unsure {
+			w.t.Fatalf("%s stopped and left its mark of %v", p.s.Instance, pl)
+		}
+		w.logged(pl).disturbed = true
+	}
+}
+
 // checkTakeOver: nobody takes a mark from a process that lives and can write.
 func (w *world) checkTakeOver(p *proc, have Mark, wr Write) {
 	if wr.Mark == nil || wr.Mark.By != p.s.Instance || have.By == "" || have.By == p.s.Instance {

@@ -35,6 +35,7 @@ type proc struct {
 	s         *Settler
 	up        bool
 	disturbed bool // it could not write at some time since its last write
+	unsure    bool // the answer to a write was lost: it may hold a mark that it does not know of
 	stopped   bool
 	jobs      []*Job
 	writes    []Write
@@ -198,6 +199,7 @@ func (w *world) do(p *proc, n int) {
 	verdicts, fault, died := w.handle(j.Mails)
 	if died {
 		w.deaths++
+		w.checkDeath(p, j)
 		w.die(p)
 		return
 	}
@@ -299,7 +301,7 @@ func (w *world) write(p *proc) {
 	w.history = append(w.history, changed{wr.Place, wr.Mark, w.last})
 	p.disturbed = false
 	if w.bucket == 2 {
-		p.disturbed = true
+		p.disturbed, p.unsure = true, true
 		w.logged(wr.Place).disturbed = true
 		p.s.Written(w.now, wr, 0, errors.New("no answer"))
 	} else {
@@ -417,6 +419,7 @@ func (w *world) stop(p *proc) {
 func (w *world) reap() {
 	for i, p := range w.procs {
 		if p.stopped && p.s.Idle() && len(p.jobs) == 0 {
+			w.checkStopped(p)
 			for _, l := range w.logs {
 				l.holders = slices.DeleteFunc(l.holders, func(h *proc) bool { return h == p })
 			}
@@ -452,6 +455,7 @@ func (w *world) end() {
 		for _, p := range slices.Clone(w.procs) {
 			w.do(p, 0)
 		}
+		w.reap()
 		w.pass(time.Second)
 	}
 	w.checkEnd()
