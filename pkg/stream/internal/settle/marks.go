@@ -175,12 +175,12 @@ func (s *Settler) lost(now time.Time, r *entry) bool {
 	return r.revision > 0 && r.mark.By != "" && r.mark.By != s.Instance && r.mark.Doubt != "" && s.silent(now, r)
 }
 
-// holding: another entry than r has a mark of this process, which is about to go, or may have one any moment. When it cannot
-// be written, nothing waits for it.
+// holding: another entry than r has a mark of this process, which is about to go, or may have one any moment. When the
+// bucket takes no writes, nothing waits for what is there.
 func (s *Settler) holding(r *entry) bool {
-	return s.up && s.failing == nil && slices.ContainsFunc(s.entries, func(o *entry) bool {
+	return slices.ContainsFunc(s.entries, func(o *entry) bool {
 		claimed := s.writing == o && s.sent.mark != nil && s.sent.mark.By == s.Instance
-		return o != r && (o.mark.By == s.Instance || claimed)
+		return o != r && (claimed || o.mark.By == s.Instance && s.up && s.failing == nil)
 	})
 }
 

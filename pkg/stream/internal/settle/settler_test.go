@@ -332,6 +332,39 @@ func TestBucketAwayKeepsGoodMailGoing(t *testing.T) {
 	}
 }
 
+// A claim that had to wait for the bucket is not made any more when other calls have begun meanwhile.
+func TestNoMarkIsBegunBesideOtherCalls(t *testing.T) {
+	w, _, dead := busy(t, 2, good)
+	w.kill(dead)
+	p := w.procs[1]
+	w.hear(p, len(w.history))
+	w.now = w.now.Add(3 * time.Second)
+	p.s.Tick(w.now)
+	w.drain(p) // it doubts the dead process; while that is written, a suspect comes
+	suspect := w.add(good)
+	suspect.delivered = SuspectAfter
+	w.deliver(suspect, p)
+	w.bucket = 1
+	w.write(p)
+	rest := w.add(all(8, good)...)
+	w.deliver(rest, p)
+	w.bucket = 0
+	w.now = w.now.Add(3 * time.Second)
+	p.s.Tick(w.now)
+	w.drain(p)
+	if len(p.jobs) != 1 {
+		t.Fatalf("%d jobs", len(p.jobs))
+	}
+	for range 3 {
+		w.write(p)
+	}
+	if k := w.entries[suspect.Place].mark; k.By != "" {
+		t.Errorf("marked beside another call: %+v", k)
+	}
+	w.do(p, 0)
+	w.settle(suspect, rest)
+}
+
 func TestWithoutAGraveTheDeadAreSkipped(t *testing.T) {
 	w := &world{t: t, now: time.Unix(1e9, 0), entries: make(map[Place]kept), procs: make([]*proc, 1), noGrave: true}
 	w.start(0)
