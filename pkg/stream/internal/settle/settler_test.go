@@ -357,12 +357,11 @@ func TestNoMarkIsBegunBesideOtherCalls(t *testing.T) {
 	}
 	for range 3 {
 		w.write(p)
+		if k := w.entries[suspect.Place].mark; k.By != "" {
+			t.Errorf("marked beside another call: %+v", k)
+		}
 	}
-	if k := w.entries[suspect.Place].mark; k.By != "" {
-		t.Errorf("marked beside another call: %+v", k)
-	}
-	w.do(p, 0)
-	w.settle(suspect, rest)
+	w.end()
 }
 
 func TestWithoutAGraveTheDeadAreSkipped(t *testing.T) {
