@@ -11,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -96,19 +97,36 @@ func (r *Reader) bounds(ctx context.Context, shard int, state jetstream.StreamSt
 // SequenceAt is the first sequence with a mail that the log took at or after t; the one after the last when
 // there is none yet.
 func (r *Reader) SequenceAt(ctx context.Context, shard int, t time.Time) (uint64, error) {
-	first, err := r.log.Since(ctx, StreamName(shard), HeadSubject(shard), t)
-	if err == nil {
-		return first.Sequence, nil
+	for try := 0; ; try++ {
+		first, err := r.log.Since(ctx, StreamName(shard), HeadSubject(shard), t)
+		if err == nil {
+			return first.Sequence, nil
+		}
+		if !errors.Is(err, record.ErrNotFound) {
+			return 0, fmt.Errorf("looking for the mail of %s: %w", t.Format(time.RFC3339), err)
+		}
+		s, err := r.js.Stream(ctx, StreamName(shard))
+		if err != nil {
+			return 0, fmt.Errorf("asking for the state of %s: %w", StreamName(shard), err)
+		}
+		// Any replica answers the first question, also one that is behind; the leader has said when the last mail came.
+		state := s.CachedInfo().State
+		if state.Msgs == 0 || state.LastTime.Before(t) {
+			return state.LastSeq + 1, nil
+		}
+		if try == sinceTries {
+			return 0, fmt.Errorf("looking for the mail of %s: the log says that there is none, and that its last is of %s",
+				t.Format(time.RFC3339), state.LastTime.Format(time.RFC3339))
+		}
+		wait.For(ctx, sincePause)
 	}
-	if !errors.Is(err, record.ErrNotFound) {
-		return 0, fmt.Errorf("looking for the mail of %s: %w", t.Format(time.RFC3339), err)
-	}
-	s, err := r.js.Stream(ctx, StreamName(shard))
-	if err != nil {
-		return 0, fmt.Errorf("asking for the state of %s: %w", StreamName(shard), err)
-	}
-	return s.CachedInfo().State.LastSeq + 1, nil
 }
+
+// A replica is behind for a moment only.
+const (
+	sinceTries = 20
+	sincePause = 100 * time.Millisecond
+)
 
 // Heads calls fn for the head of every mail in b in the order of the log, in bounded memory. Sequences that
 // retention purges meanwhile are passed over. A message that cannot be read is one head with Err.
