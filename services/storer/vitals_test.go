@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
@@ -21,7 +22,7 @@ func TestByAClockThatIsOffNoMailExpires(t *testing.T) {
 	})
 	ctx, raw := t.Context(), []byte("Subject: x\r\n\r\nbody\r\n")
 	put := func() mailstore.Result {
-		id := mailstore.IDAt(time.Now().Add(-72 * time.Hour))
+		id := ulid.MustNewDefault(time.Now().Add(-72 * time.Hour)) // two in one millisecond are two mails
 		r, err := p.store.PutBatch(ctx, []mailstore.Mail{{
 			ID: id, Envelope: []byte("e"), Raw: raw, Size: int64(len(raw)), SHA256: sha256.Sum256(raw), Sender: "a@b.example", Mailboxes: []string{"u@example.com"},
 		}})
