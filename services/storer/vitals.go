@@ -43,14 +43,14 @@ func (s *Service) checkVitals(ctx context.Context) error {
 		s.trust(ctx, err)
 		return err
 	}
-	off := skew(states[0].Clock, asked, time.Now())
+	off := stream.Skew(states[0].Clock, asked, time.Now())
 	asked = time.Now()
 	vitals, err := s.deps.Store.Vitals(ctx)
 	if err != nil {
 		s.trust(ctx, err)
 		return err
 	}
-	if other := skew(vitals.Clock, asked, time.Now()); other.Abs() > off.Abs() {
+	if other := stream.Skew(vitals.Clock, asked, time.Now()); other.Abs() > off.Abs() {
 		off = other
 	}
 	var why error
@@ -87,17 +87,4 @@ func (s *Service) trust(ctx context.Context, why error) {
 		s.deps.Logger.Error("this machine's clock cannot be trusted: no mail expires and none is dropped until it can", "reason", why)
 	}
 	s.clockOff = true
-}
-
-// skew is how far a clock is outside the time in which it was read.
-func skew(clock, asked, heard time.Time) time.Duration {
-	switch {
-	case clock.IsZero():
-		return 0
-	case clock.Before(asked):
-		return clock.Sub(asked)
-	case clock.After(heard):
-		return clock.Sub(heard)
-	}
-	return 0
 }

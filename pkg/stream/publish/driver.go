@@ -120,7 +120,6 @@ func (d *driver) run(ctx context.Context) {
 func (d *driver) next(timer *time.Timer) []attempt {
 	d.mu.Lock()
 	d.sleeping = time.Time{}
-	d.c.inFlight = d.shard.inFlight()
 	now := time.Now()
 	d.c.tick(now)
 	out, _ := d.collect()

@@ -57,21 +57,8 @@ func (s *shard) learn(info *jetstream.StreamInfo, asked, heard time.Time) {
 	if s.durability == "" || info.Config.PersistMode == jetstream.AsyncPersistMode {
 		s.durability = stream.UnknownDurability
 	}
-	s.skew = skew(info.TimeStamp, asked, heard)
+	s.skew = stream.Skew(info.TimeStamp, asked, heard)
 	s.report()
-}
-
-// skew is how far ts is outside the time in which it must have been taken.
-func skew(ts, asked, heard time.Time) time.Duration {
-	switch {
-	case ts.IsZero():
-		return 0
-	case ts.Before(asked):
-		return ts.Sub(asked)
-	case ts.After(heard):
-		return ts.Sub(heard)
-	}
-	return 0
 }
 
 // gone notes that the stream does not exist.
@@ -187,10 +174,6 @@ func kindOf(err error) string {
 	}
 	return ErrUnavailable.Error()
 }
-
-// inFlight is how many packs this shard is given at once. Measured (bench commit): a Raft group needs no more than one
-// server does.
-func (s *shard) inFlight() int { return packsInFlight }
 
 // note keeps what is known in step with an answer of the log.
 func (s *shard) note(o outcome, a answer, bytes int) {
