@@ -53,22 +53,20 @@ func (d Durability) replicated(replicas int) Durability {
 	return UnsyncedSingle
 }
 
-// varz is what we read of a server's /varz.
-type varz struct {
+// monitored is what we read of a server: its name from /varz, the rest from /jsz. The configuration that /varz shows is
+// the one of the first time anybody asked: a server asked before its JetStream had started says "none" until it is restarted
+// (nats-server 2.15.2).
+type monitored struct {
 	ServerName string `json:"server_name"`
-	Version    string `json:"version"`
-	Cluster    struct {
-		Name string   `json:"name"`
-		URLs []string `json:"urls"`
-	} `json:"cluster"`
-	JetStream struct {
-		Config *struct {
+	JetStream  struct {
+		Disabled bool `json:"disabled"`
+		Config   struct {
 			SyncAlways bool `json:"sync_always"`
 		} `json:"config"`
 		Meta *struct {
 			Size int `json:"cluster_size"`
-		} `json:"meta"`
-	} `json:"jetstream"`
+		} `json:"meta_cluster"`
+	} `json:"-"`
 }
 
 // ReadDurability asks the servers' monitoring endpoints (NATS_MONITOR_URL, comma-separated) how they sync. The
@@ -110,20 +108,18 @@ func ReadDurability(ctx context.Context, monitorURL string, nc *nats.Conn) (Dura
 }
 
 // readServer reads what one server says about itself, and looks for streams that it is about to lose.
-func readServer(ctx context.Context, base string, nc *nats.Conn) (*varz, error) {
-	v, err := readVarz(ctx, base)
-	if err != nil {
+func readServer(ctx context.Context, base string, nc *nats.Conn) (*monitored, error) {
+	v := new(monitored)
+	if err := readMonitor(ctx, base, "varz", v); err != nil {
 		return nil, err
 	}
-	if v.JetStream.Config == nil {
+	if err := readMonitor(ctx, base, "jsz", &v.JetStream); err != nil {
+		return nil, err
+	}
+	if v.JetStream.Disabled {
 		return nil, fmt.Errorf("the NATS server %s at %s does not run JetStream", v.ServerName, base)
 	}
 	return v, checkOrphans(ctx, base, v, nc)
-}
-
-func readVarz(ctx context.Context, base string) (*varz, error) {
-	v := new(varz)
-	return v, readMonitor(ctx, base, "varz", v)
 }
 
 // readMonitor reads one page of a server's monitoring endpoint.

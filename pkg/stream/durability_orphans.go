@@ -28,7 +28,7 @@ type jsz struct {
 }
 
 // checkOrphans looks for streams of ours that a clustered server has on its disk and the cluster does not know.
-func checkOrphans(ctx context.Context, base string, v *varz, nc *nats.Conn) error {
+func checkOrphans(ctx context.Context, base string, v *monitored, nc *nats.Conn) error {
 	if v.JetStream.Meta == nil || nc == nil {
 		return nil
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -204,17 +205,12 @@ func TestOldServerIsRefused(t *testing.T) {
 func TestReadDurability(t *testing.T) {
 	server := func(name string, synced bool, size int) string {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != "/varz" {
-				_, _ = w.Write([]byte("{}"))
-				return
-			}
-			v := map[string]any{"server_name": name}
 			js := map[string]any{"config": map[string]any{"sync_always": synced}}
 			if size > 1 {
-				js["meta"] = map[string]any{"cluster_size": size}
+				js["meta_cluster"] = map[string]any{"cluster_size": size}
 			}
-			v["jetstream"] = js
-			_ = json.NewEncoder(w).Encode(v)
+			answers := map[string]any{"/varz": map[string]any{"server_name": name}, "/jsz": js}
+			_ = json.NewEncoder(w).Encode(answers[r.URL.Path])
 		}))
 		t.Cleanup(s.Close)
 		return s.URL
@@ -238,6 +234,29 @@ func TestReadDurability(t *testing.T) {
 		if got != tt.want || (err != nil) != tt.fail {
 			t.Errorf("%s: %q, %v; want %q", name, got, err, tt.want)
 		}
+	}
+}
+
+// A storer that asks while the server is still starting must not be told "no JetStream" from then on.
+func TestDurabilityOfAServerAskedTooEarly(t *testing.T) {
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, HTTPHost: "127.0.0.1", HTTPPort: -1, NoLog: true, NoSigs: true, SyncAlways: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server did not start")
+	}
+	url := "http://" + s.MonitorAddr().String()
+	if got, err := stream.ReadDurability(t.Context(), url, nil); err == nil || got != stream.UnknownDurability {
+		t.Fatalf("without JetStream: %q, %v", got, err)
+	}
+	if err := s.EnableJetStream(&server.JetStreamConfig{StoreDir: t.TempDir(), MaxStore: 1 << 30}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := stream.ReadDurability(t.Context(), url, nil); err != nil || got != stream.SyncedSingle {
+		t.Errorf("once JetStream runs: %q, %v", got, err)
 	}
 }
 

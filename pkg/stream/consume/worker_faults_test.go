@@ -3,6 +3,7 @@ package consume_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -167,9 +168,16 @@ func TestUnknownRequirementPausesAndNeverDeadLetters(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	msg, err := c.Next()
-	if err != nil || msg.Headers().Get(stream.IDHeader) != streamtest.ID(env).String() {
-		t.Errorf("the mail was not given back: %v", err)
+	given, err := c.Fetch(2) // with the one that was fetched along with it, in either order
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back []string
+	for msg := range given.Messages() {
+		back = append(back, msg.Headers().Get(stream.IDHeader))
+	}
+	if !slices.Contains(back, streamtest.ID(env).String()) {
+		t.Errorf("the mail was not given back: %v, %v", back, given.Error())
 	}
 }
 

@@ -18,7 +18,7 @@ func TestKilledGeneratorLosesLittle(t *testing.T) {
 	ctx, killIt := context.WithCancel(t.Context())
 	s := &scripted{pipelining: true}
 	s.answer = func(verb, _ string, mails int) string {
-		if verb == "." && mails == kill {
+		if verb == "." && mails >= kill { // several connections count at once, so one number may be passed unseen
 			killIt()
 		}
 		return "-"
