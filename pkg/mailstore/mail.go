@@ -71,6 +71,8 @@ type Entry struct {
 	Flags    uint64
 	IP       netip.Addr
 	Received time.Time
+	Stored   time.Time // when it was stored; a replay does not change it
+	Seen     bool      // a reader has opened it
 	Derived
 }
 
