@@ -11,6 +11,7 @@ require (
 	github.com/nats-io/nats.go v1.55.0
 	github.com/oklog/ulid/v2 v2.1.2
 	github.com/prometheus/client_golang v1.25.0
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/sluice-mail/sluice/pkg v0.0.0
 	github.com/sluice-mail/sluice/proto v0.0.0
 	go.uber.org/goleak v1.3.0

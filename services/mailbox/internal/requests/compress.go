@@ -8,7 +8,7 @@ import (
 )
 
 // GzipSuffix is the ending of a compressed answer's ETag: its bytes are others.
-const GzipSuffix = "-gz"
+const GzipSuffix = "-gzip"
 
 // minCompressed is the shortest answer in bytes that is worth the work.
 const minCompressed = 1024
