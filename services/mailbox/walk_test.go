@@ -54,7 +54,7 @@ func TestEveryParameterIsFuzzed(t *testing.T) {
 				}
 			}
 			t.Logf("%d requests, %d of them good", w.requests, w.good)
-	if w.requests < 1000 || w.good < 50 {
+			if w.requests < 1000 || w.good < 50 {
 				t.Errorf("only %d requests, %d of them good: this test has looked at nothing", w.requests, w.good)
 			}
 		})
