@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/inbucket"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
 )
@@ -16,10 +17,11 @@ func (s *Service) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.access.Mount(mux) // POST /login, /logout
 	a := api.New(mux, api.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
+	inbucket.Mount(mux, inbucket.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
 	if err := a.Docs(mux); err != nil { // last: other parts describe themselves before
 		return nil, err
 	}
-	return requests.Routes(mux, answerTimeout), nil
+	return requests.Compress(requests.Routes(mux, answerTimeout))
 }
 
 // crossOrigin refuses what other sites' pages make a browser send, unless it changes nothing.

@@ -55,6 +55,22 @@ func (m *Mail) Fields() (fields []Field, cut bool) {
 	return fields, cut
 }
 
+// RawFields calls fn with the name and the value of every header field, in the order of Fields: unfolded and valid UTF-8,
+// but not decoded.
+func (m *Mail) RawFields(fn func(name, value string)) {
+	budget := FieldBudget
+	for _, block := range []*mailparse.Message{mailparse.Index(m.trace()), m.index} {
+		block.Parts[0].Fields(func(name string, value []byte) bool {
+			if budget -= len(name) + len(value); budget < 0 {
+				return false
+			}
+			lines := strings.NewReplacer("\r\n", "", "\n", "", "\r", "").Replace(string(value))
+			fn(name, strings.ToValidUTF8(strings.TrimSpace(lines), "\uFFFD"))
+			return true
+		})
+	}
+}
+
 // Bodies returns the plain text and the HTML of the mail as they came, together at most BodyBudget. HTML is as hostile as
 // its sender. cut is set when there is more.
 func (m *Mail) Bodies() (text, html string, cut bool, err error) {
