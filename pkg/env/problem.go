@@ -7,10 +7,10 @@ import (
 
 // Problem is one variable that is missing or wrong.
 type Problem struct {
-	Name    string
+	Name    string // of the variable
 	Value   string // as given, secrets masked
-	Reason  string
-	Allowed string
+	Reason  string // what is wrong
+	Allowed string // what would be right; may be empty
 
 	given bool
 }

@@ -49,7 +49,7 @@ func (f field) meaning() string {
 
 // Setting is one variable as it is in force.
 type Setting struct {
-	Name  string
+	Name  string // of the variable
 	Value string // secrets masked
 }
 

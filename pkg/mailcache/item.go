@@ -23,8 +23,8 @@ const (
 
 // Mail is one mail to be cached.
 type Mail struct {
-	ID       ulid.ULID
-	Envelope []byte // the protobuf as received
+	ID       ulid.ULID // of the mail; the key
+	Envelope []byte    // the protobuf as received
 	Derived  mailstore.Derived
 	Raw      []byte // nil for a mail in parts, whose bytes are not cached
 }
@@ -35,7 +35,7 @@ type Item struct {
 	Derived  mailstore.Derived
 	HasBody  bool            // false when the mail was too large: read it from the database
 	Codec    mailstore.Codec // how Body is packed
-	Body     []byte
+	Body     []byte          // the mail, packed; nil without HasBody
 }
 
 // Raw unpacks the bytes of the mail. False when they are not here, or do not have the SHA-256 of the

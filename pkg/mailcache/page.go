@@ -90,11 +90,15 @@ func (c *Cache) DeletePages(mailboxes []string) int {
 	}
 	slices.Sort(keys)
 	keys = slices.Compact(keys)
-	var lost atomic.Int64
+	return c.deleteAll("delete_page", keys)
+}
+
+func (c *Cache) deleteAll(op string, keys []string) (lost int) {
+	var n atomic.Int64
 	c.each(len(keys), func(i int) {
-		if err := c.do("delete_page", keys[i], c.writer.Delete); err != nil && !answered(err) {
-			lost.Add(1)
+		if err := c.do(op, keys[i], c.writer.Delete); err != nil && !answered(err) {
+			n.Add(1)
 		}
 	})
-	return int(lost.Load())
+	return int(n.Load())
 }

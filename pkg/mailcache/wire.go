@@ -12,7 +12,7 @@ import (
 )
 
 // format is the first byte of every value. A value of another version of this program is a miss.
-const format = 1
+const format = 2
 
 var errFormat = errors.New("not a value of this version")
 
@@ -135,6 +135,8 @@ func encodePage(entries []mailstore.Entry) []byte {
 		e.number(entry.Flags)
 		e.text(string(entry.IP.AsSlice()))
 		e.number(uint64(entry.Received.UnixMilli()))
+		e.number(uint64(entry.Stored.UnixMilli()))
+		e.boolean(entry.Seen)
 		e.derived(entry.Derived)
 	}
 	return e.b
@@ -155,7 +157,8 @@ func decodePage(b []byte) ([]mailstore.Entry, error) {
 		d.b = d.b[copy(e.ID[:], d.b):]
 		e.Mailbox, e.Sender, e.Size, e.Flags = d.text(), d.text(), int64(d.number()), d.number()
 		e.IP, _ = netip.AddrFromSlice(d.bytes())
-		e.Received = time.UnixMilli(int64(d.number())).UTC()
+		e.Received, e.Stored = time.UnixMilli(int64(d.number())).UTC(), time.UnixMilli(int64(d.number())).UTC()
+		e.Seen = d.number() == 1
 		e.Derived = d.derived()
 		entries = append(entries, e)
 	}

@@ -85,6 +85,15 @@ func (p *Part) Fields(fn func(name string, value []byte) bool) {
 	}
 }
 
+// DecodedFields calls fn with the name and the decoded text of every field in order, until fn returns false. A text is one
+// line, at most 64 KiB of it.
+func (p *Part) DecodedFields(fn func(name, text string) bool) {
+	p.Fields(func(name string, value []byte) bool {
+		text, _ := decodeText(value, p.msg.hint, maxFieldText)
+		return fn(name, text)
+	})
+}
+
 // Filename returns the decoded file name of an attachment, or "". It is the sender's: it may hold path separators and
 // names that mean something to a shell or a browser.
 func (p *Part) Filename() string {

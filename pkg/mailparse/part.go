@@ -5,11 +5,11 @@ import "github.com/sluice-mail/sluice/pkg/mailparse/transfer"
 // Message is an indexed mail. It keeps the raw bytes it was made from and copies nothing; one that was read from a
 // stream keeps the header blocks only, and Raw is nil. It may be used by several goroutines at once.
 type Message struct {
-	Raw []byte
+	Raw []byte // the mail as received
 	// Parts holds the whole tree in the order of the bytes; Parts[0] is the mail itself. The index of a part is its
 	// number from here on: the same bytes always give the same tree.
 	Parts []Part
-	Flags Flags
+	Flags Flags // what was wrong with it
 
 	// text is what the values of fields are spans of: the raw mail, or the kept header blocks of a stream.
 	text     []byte

@@ -17,8 +17,8 @@ type Summary struct {
 	ContentType string
 	// Charset is the declared charset of the first text body, in lower case; empty when none is given.
 	Charset       string
-	HasAttachment bool
-	Flags         Flags
+	HasAttachment bool  // there is a part to download that is no signature, inline image or part of an attached message
+	Flags         Flags // what was wrong with the mail
 }
 
 // MaxSummaryText bounds each text of a Summary, in bytes.

@@ -10,9 +10,9 @@ import (
 
 // Client is who sends a mail, and as whom.
 type Client struct {
-	Addr netip.Addr
-	Helo string
-	From string // empty for the sender of bounces
+	Addr netip.Addr // its address; invalid when unknown
+	Helo string     // the name it gave
+	From string     // empty for the sender of bounces
 }
 
 // DeniesSender says at MAIL whether the lists deny a client or its sender: a *Refusal, or nil. While there is a recipient

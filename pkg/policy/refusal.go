@@ -10,7 +10,7 @@ import (
 type Refusal struct {
 	Code     int    // reply code
 	Enhanced string // enhanced status code (RFC 3463)
-	Text     string
+	Text     string // of the reply, without codes
 	Reason   string // one of a fixed set of words, for logs and metrics
 }
 

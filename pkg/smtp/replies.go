@@ -93,6 +93,9 @@ func heloReply(hostname string) Reply { return Reply{250, "", hostname, ""} }
 // ehloReply answers EHLO with the keywords of what we offer this client. Not among them, on purpose: AUTH, VRFY,
 // DSN, BINARYMIME, REQUIRETLS.
 func ehloReply(cfg *SessionConfig, peer *Peer) Reply {
+	if r := cfg.ehlo; r != nil && peer.TLS == nil && !peer.XClient {
+		return *r
+	}
 	list := cfg.Hostname + "\nPIPELINING\nSIZE " + strconv.FormatInt(cfg.MaxMessageBytes, 10) +
 		"\n8BITMIME\nSMTPUTF8\nENHANCEDSTATUSCODES\nCHUNKING\n"
 	if cfg.StartTLS && peer.TLS == nil {

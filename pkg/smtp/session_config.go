@@ -38,6 +38,16 @@ type SessionConfig struct {
 	RejectText string
 	// Observer, when set, is told of every command and reply.
 	Observer Observer
+
+	ehlo *Reply // what most clients hear; nil: made for each
+}
+
+// Prepared is c with what the replies of all sessions have in common made once.
+func (c SessionConfig) Prepared() SessionConfig {
+	c.ehlo = nil
+	r := ehloReply(&c, &Peer{})
+	c.ehlo = &r
+	return c
 }
 
 // Observer watches a dialogue, for logs and metrics. It never sees a byte of a mail.

@@ -30,9 +30,9 @@ const (
 
 // Event is something the driver has to do.
 type Event struct {
-	Kind EventKind
-	Span []byte
-	Rcpt Rcpt
+	Kind EventKind // what happened
+	Span []byte    // the bytes of an EventData, in the input of Feed
+	Rcpt Rcpt      // belongs to EventRcpt
 	// Refused belongs to EventAbort.
 	Refused Reply
 }

@@ -10,7 +10,7 @@ import (
 // rcptOvershoot is how many recipients beyond MaxRcpts get a 452, and how many repeated ones a 250, before further ones
 // count as errors. Clients
 // may send a whole list in one pipelined group and take the 452s as "next mail"; ending their connection
-// instead would make them start over for ever.
+// instead would make them start over again and again.
 const rcptOvershoot = 1000
 
 func (s *Session) runMail(arg string) Event {

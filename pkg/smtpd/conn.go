@@ -208,12 +208,14 @@ func (c *conn) feedPending() error {
 	}
 	for {
 		n, ev := c.sess.Feed(in.pending())
+		var err error
 		if ev.Kind != smtp.EventNone {
-			if err := c.handle(ev); err != nil {
-				return err
-			}
+			err = c.handle(ev)
 		}
-		in.consume(n)
+		in.consume(n) // also before the end: a QUIT that was answered is not unread
+		if err != nil {
+			return err
+		}
 		c.trackData(n)
 		if ev.Kind == smtp.EventNone {
 			return nil

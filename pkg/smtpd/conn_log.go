@@ -23,7 +23,7 @@ func (c *conn) logAccepted(env *mailv1.Envelope, id string, took time.Duration) 
 	if !c.srv.logger.Enabled(context.Background(), slog.LevelInfo) {
 		return
 	}
-	attrs := append(c.mailAttrs(env), slog.String("msg_id", id), slog.Int64("size", c.size), slog.Int64("dur_ms", took.Milliseconds()))
+	attrs := append(c.mailAttrs(env), slog.String("msg_id", id), slog.Int64("size", c.size), slog.Bool("tls", c.tls != nil), slog.Int64("dur_ms", took.Milliseconds()))
 	c.srv.logger.LogAttrs(context.Background(), slog.LevelInfo, "mail accepted", attrs...)
 }
 
@@ -48,11 +48,11 @@ func (c *conn) mailAttrs(env *mailv1.Envelope) []slog.Attr {
 	return attrs
 }
 
-// logEnd writes the one line of a session. Connections that only looked (health checks, port scans) are not worth a
-// line at the usual level; those refused by a limit have one already.
+// logEnd writes the one line of a session. What has lines already is not worth one more at the usual level: a session that
+// brought mail and ended by QUIT, and what a limit refused. Nor is a connection that only looked (health checks, port scans).
 func (c *conn) logEnd(reason error) {
 	level := slog.LevelInfo
-	if c.role != roleClient || c.sess.Commands() == 0 && isGone(reason) {
+	if c.role != roleClient || c.sess.Commands() == 0 && isGone(reason) || c.mails > 0 && c.endReason(reason) == "quit" {
 		level = slog.LevelDebug
 	}
 	if !c.srv.logger.Enabled(context.Background(), level) {

@@ -193,9 +193,9 @@ func (s *Server) handshakesBusy() bool {
 
 // session is the part of the configuration the sessions need.
 func (c Config) session() smtp.SessionConfig {
-	return smtp.SessionConfig{
+	return (smtp.SessionConfig{
 		Hostname: c.Hostname, MaxMessageBytes: c.MaxMessageBytes, MaxRcpts: c.MaxRcpts, MaxMails: c.MaxMails,
 		MaxErrors: c.MaxErrors, MaxJunk: c.MaxJunk, MaxRejectedRcpts: c.MaxRefusedRcpts,
 		BareLF: c.BareLF, RejectText: c.RejectText, StartTLS: c.certs().Enabled(),
-	}
+	}).Prepared()
 }

@@ -328,9 +328,13 @@ func TestServerTakesAMail(t *testing.T) {
 	if len(mails) != 3 || string(mails[2]) != "Subject: x\r\n\r\nhello\r\n.dot\r\n" {
 		t.Fatalf("stored %q", mails)
 	}
-	eventually(t, "the session's log line", func() bool { return strings.Contains(srv.log.String(), "session ended") })
+	eventually(t, "the connection is over", func() bool {
+		srv.mu.Lock()
+		defer srv.mu.Unlock()
+		return len(srv.conns) == 0
+	})
 	text := srv.log.String()
-	if strings.Count(text, "mail accepted") != 3 || strings.Contains(text, "u@example.com") || !strings.Contains(text, "@example.com") {
+	if strings.Count(text, "mail accepted") != 3 || strings.Contains(text, "session ended") || strings.Contains(text, "u@example.com") || !strings.Contains(text, "@example.com") {
 		t.Errorf("log is\n%s", text)
 	}
 	if n := valueOf(srv.metrics.messages.WithLabelValues("accepted")); n != 3 {
@@ -338,6 +342,27 @@ func TestServerTakesAMail(t *testing.T) {
 	}
 	if n := valueOf(srv.metrics.commands.WithLabelValues("MAIL", "2xx")); n != 3 {
 		t.Errorf("MAIL counter is %v", n)
+	}
+}
+
+// The end of a session is not put off by the bytes of its QUIT: the client need not close first.
+func TestNothingLingersAfterQuit(t *testing.T) {
+	srv := start(t, Config{}, new(memorySink))
+	fastest := lingerTime
+	for range 5 {
+		c := dial(t, srv.addr)
+		c.hello()
+		c.cmd("QUIT", "221 2.0.0")
+		answered := time.Now()
+		eventually(t, "the connection is over", func() bool {
+			srv.mu.Lock()
+			defer srv.mu.Unlock()
+			return len(srv.conns) == 0
+		})
+		fastest = min(fastest, time.Since(answered))
+	}
+	if fastest >= lingerTime/2 {
+		t.Errorf("the server holds on to a connection for %v after QUIT", fastest)
 	}
 }
 

@@ -47,7 +47,7 @@ func (o ConnOptions) Options() []nats.Option {
 	return opts
 }
 
-// Connect returns a connection that retries for ever; it does not wait for the server. What it waits for, and
+// Connect returns a connection that retries until it succeeds; it does not wait for the server. What it waits for, and
 // that it is there, is logged once each.
 func Connect(cfg ConnConfig, o ConnOptions) (*nats.Conn, error) {
 	opts := o.Options()

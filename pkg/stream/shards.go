@@ -100,7 +100,7 @@ func shardInfo(ctx context.Context, js jetstream.JetStream, shard int) (*jetstre
 type ShardState struct {
 	Shard       int
 	Created     time.Time
-	First, Last uint64
+	First, Last uint64 // sequences of its first and last message; First = Last+1 when it is empty
 	// Clock is the log's time, as it was when it answered.
 	Clock time.Time
 }

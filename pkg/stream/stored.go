@@ -10,8 +10,8 @@ import (
 
 // StoredMail says that a mail is now visible in the database, in these mailboxes.
 type StoredMail struct {
-	ID        ulid.ULID
-	Mailboxes []string
+	ID        ulid.ULID // of the mail
+	Mailboxes []string  // normalised addresses
 }
 
 // maxStoredBytes keeps an announcement well under the payload limit of an unconfigured server (1 MiB).

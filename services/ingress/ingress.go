@@ -36,7 +36,7 @@ type Deps struct {
 	Conn *nats.Conn
 	// AllowUnsynced is STREAM_ALLOW_UNSYNCED: also take mail for a log that acknowledges before its fsync.
 	AllowUnsynced bool
-	LogPII        bool
+	LogPII        bool // whole addresses in the log instead of their domains
 	Logger        *slog.Logger
 	Metrics       prometheus.Registerer
 	Health        *obs.Health

@@ -1,6 +1,7 @@
 package ingress
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -35,7 +36,8 @@ func (s *Service) listen() error {
 // listenAll opens all addresses or none.
 func listenAll(variable string, addrs []string) (list []net.Listener, err error) {
 	for _, addr := range addrs {
-		l, err := net.Listen(network(addr, addrs), addr)
+		// No TCP keep-alive: every wait of a session has a deadline, and it would take four system calls per connection.
+		l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), network(addr, addrs), addr)
 		if err != nil {
 			closeAll(list)
 			return nil, fmt.Errorf("%s=%s: %w", variable, addr, err)

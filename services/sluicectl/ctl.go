@@ -18,6 +18,7 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/database"
 	"github.com/sluice-mail/sluice/services/internal/logconn"
 	"github.com/sluice-mail/sluice/services/internal/process"
+	"github.com/sluice-mail/sluice/services/internal/reading"
 )
 
 // connectWait is how long a command waits for the log. It is short, because somebody is waiting for the answer.
@@ -29,6 +30,8 @@ type config struct {
 	Database database.Config
 	Write    database.WriteConfig
 	Shape    stream.Shape
+	Naming   reading.Naming
+	Secret   string `envconfig:"MAILBOX_SECRET" secret:"true" desc:"what tokens are signed by; for token"`
 	Cache    struct {
 		Addrs []string `envconfig:"MEMCACHED_ADDRS" default:"127.0.0.1:11211" desc:"Memcached servers, comma-separated; for trace"`
 	}

@@ -25,6 +25,7 @@ func main() {
 			{Name: "recipients", Summary: "recipients for INGRESS_RECIPIENTS=kv: recipients ls | add ADDRESS… | rm ADDRESS…", Run: c.recipients},
 			{Name: "deny", Summary: "whom the ingresses refuse: deny ls | add ENTRY… | rm ENTRY…; see deny -help", Run: c.deny},
 			{Name: "allow", Summary: "whom they take all the same: allow ls | add ENTRY… | rm ENTRY…", Run: c.allow},
+			{Name: "token", Summary: "makes a token for reading mailboxes over HTTP; see token -help", Run: c.token},
 			{Name: "streams", Summary: "the log's streams: streams info | ensure", Run: c.streams},
 			{Name: "load", Summary: "sends generated mail and records every answer; see load -help", Run: c.load},
 		},

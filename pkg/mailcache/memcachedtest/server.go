@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -68,6 +69,19 @@ func (s *Server) wait(patience time.Duration) {
 			s.t.Fatalf("memcached does not answer on %s: %v", s.Addr, err)
 		}
 		<-time.After(10 * time.Millisecond)
+	}
+}
+
+// Stop makes the server answer nobody, until Continue; it keeps what it has.
+func (s *Server) Stop() { s.signal(syscall.SIGSTOP) }
+
+// Continue undoes Stop.
+func (s *Server) Continue() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(sig); err != nil {
+		s.t.Fatal(err)
 	}
 }
 

@@ -32,15 +32,15 @@ func Kinds() []Kind { return []Kind{Network, Helo, Sender, Domain, Recipient} }
 
 // Name is what an entry is found by. Value has the one form that a Mail has, too.
 type Name struct {
-	Allow bool
-	Kind  Kind
+	Allow bool // on the list of what is allowed; else on the list of what is denied
+	Kind  Kind // what Value is matched with
 	Value string
 }
 
 // Entry is what is done to a mail that matches. An entry that allows needs no reply.
 type Entry struct {
-	Code    int
-	Text    string
+	Code    int       // of the SMTP reply
+	Text    string    // of the reply, without codes
 	Expires time.Time // zero: never
 }
 

@@ -32,15 +32,15 @@ const (
 
 // Refusal is one. Reason is from a fixed set, what the client chose is not.
 type Refusal struct {
-	Stage    string // connect, helo, mail, rcpt, data, message, …
-	Code     int    // 0 when nothing could be said
-	Enhanced string
-	Reason   string
-	Client   netip.Addr
-	Session  string
-	Helo     string
-	From, To string // addresses; only their domains are written, unless LogPII
-	Err      error  // what happened, when no reply says it
+	Stage    string     // connect, helo, mail, rcpt, data, message, …
+	Code     int        // 0 when nothing could be said
+	Enhanced string     // enhanced status code (RFC 3463), empty when there was no reply
+	Reason   string     // what the counter is labelled with
+	Client   netip.Addr // whose connection it is
+	Session  string     // its id, as in the other log lines
+	Helo     string     // the name the client gave, as it gave it
+	From, To string     // addresses; only their domains are written, unless LogPII
+	Err      error      // what happened, when no reply says it
 }
 
 // Log writes and counts refusals. It is safe for concurrent use.

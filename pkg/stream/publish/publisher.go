@@ -22,9 +22,9 @@ import (
 // Mail is one mail to publish: its envelope, complete but for parts and requires, and its raw bytes, either Raw
 // or Body. Envelope.Size says how long they are. Neither is touched after Publish has returned.
 type Mail struct {
-	Envelope *mailv1.Envelope
-	Raw      []byte
-	Body     io.ReaderAt
+	Envelope *mailv1.Envelope // complete but for parts and requires
+	Raw      []byte           // the mail, or
+	Body     io.ReaderAt      // where to read it
 }
 
 // Config bounds the publisher. Zero values mean the defaults.

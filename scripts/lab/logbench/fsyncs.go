@@ -5,15 +5,17 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/sluice-mail/sluice/scripts/lab/internal/bench"
 	"github.com/sluice-mail/sluice/scripts/lab/logbench/server"
 )
 
-// strace writes a line for each fsync into a file beside the store. It slows the server down, so that nothing but the
-// number of fsyncs is used of such a run.
-var strace = []string{"strace", "--seccomp-bpf", "-f", "-q", "-e", "signal=none", "-e", "trace=fsync,fdatasync,sync_file_range", "-o", "{store}.fsyncs"}
+// strace writes a line for each fsync, with the time it took, into a file beside the store. It slows the server down a
+// little, so of such a run nothing is used but the number of fsyncs and the share of the time that was spent in them.
+var strace = []string{"strace", "--seccomp-bpf", "-f", "-q", "-T", "-e", "signal=none", "-e", "trace=fsync,fdatasync,sync_file_range", "-o", "{store}.fsyncs"}
 
 // withFsyncs repeats each synced row under strace and returns the results by name.
 func (m *measurer) withFsyncs(ctx context.Context, p point) (map[string]result, error) {
@@ -36,16 +38,29 @@ func (m *measurer) withFsyncs(ctx context.Context, p point) (map[string]result, 
 	return results, nil
 }
 
-// countFsyncs counts what strace has written so far, by server.
-func countFsyncs(c *server.Cluster, traced bool) []int {
-	counts := make([]int, c.Size())
-	if !traced {
-		return counts
+// traced is what strace has seen of one server.
+type traced struct {
+	fsyncs int
+	time   time.Duration // of all of them; two at once count twice
+}
+
+// took is the time at the end of a line: "fsync(7) = 0 <0.000412>".
+var took = regexp.MustCompile(`(?m)<(\d+\.\d+)>$`)
+
+// readTraces reads what strace has written so far, by server.
+func readTraces(c *server.Cluster, running bool) []traced {
+	traces := make([]traced, c.Size())
+	if !running {
+		return traces
 	}
-	for i := range counts {
+	for i := range traces {
 		// A call that another thread interrupts has two lines, "fsync(7 <unfinished ...>" and "<... fsync resumed>".
 		trace, _ := os.ReadFile(c.Store(i) + ".fsyncs")
-		counts[i] = bytes.Count(trace, []byte("sync(")) + bytes.Count(trace, []byte("sync_file_range("))
+		traces[i].fsyncs = bytes.Count(trace, []byte("sync(")) + bytes.Count(trace, []byte("sync_file_range("))
+		for _, match := range took.FindAllSubmatch(trace, -1) {
+			seconds, _ := strconv.ParseFloat(string(match[1]), 64)
+			traces[i].time += time.Duration(seconds * float64(time.Second))
+		}
 	}
-	return counts
+	return traces
 }

@@ -36,7 +36,9 @@ With -before the publisher of an older revision is measured in the same run:
 
 "log µs" is the processor time of nats-server per mail (of all servers together), "sender µs" that of the publishing
 processes. "ratio" and "log ratio" compare with the row "before", without it with "single, synced".
-"fsyncs/pack" is counted in a run of its own under strace, for the busiest server; min–max over the rounds in parentheses.`
+"fsyncs/pack" and "in fsync", the share of the time, are from a run of their own under strace, for the busiest server. A
+stream does nothing else meanwhile, so 1 − "in fsync" is what a synced row can reach of its unsynced one.
+Min–max over the rounds in parentheses.`
 
 type settings struct {
 	server, dir, before, only          string

@@ -36,6 +36,7 @@ type result struct {
 	packs, pack   float64 // how many, and mails in each; 0 where nobody packs
 	mails         float64
 	fsyncs        float64 // of the busiest server; only when counted
+	syncing       float64 // share of the time that it spent in them
 }
 
 // measure runs one row against servers of its own.
@@ -120,11 +121,11 @@ func (m *measurer) durability(r row) stream.Durability {
 }
 
 // window lets the load run and looks at its beginning and its end.
-func window(ctx context.Context, c *server.Cluster, all children, length, warmup time.Duration, traced bool) (r result, err error) {
+func window(ctx context.Context, c *server.Cluster, all children, length, warmup time.Duration, strace bool) (r result, err error) {
 	if err := pause(ctx, warmup); err != nil {
 		return r, err
 	}
-	fsyncs, log, sender := countFsyncs(c, traced), c.CPU(), all.cpu()
+	before, began, log, sender := readTraces(c, strace), time.Now(), c.CPU(), all.cpu()
 	if err := all.tell("count"); err != nil {
 		return r, err
 	}
@@ -132,8 +133,10 @@ func window(ctx context.Context, c *server.Cluster, all children, length, warmup
 		return r, err
 	}
 	log, sender = c.CPU()-log, all.cpu()-sender
-	for i, n := range countFsyncs(c, traced) {
-		r.fsyncs = max(r.fsyncs, float64(n-fsyncs[i]))
+	took := time.Since(began)
+	for i, now := range readTraces(c, strace) {
+		r.fsyncs = max(r.fsyncs, float64(now.fsyncs-before[i].fsyncs))
+		r.syncing = max(r.syncing, float64(now.time-before[i].time)/float64(took))
 	}
 	if err := all.tell("stop"); err != nil {
 		return r, err

@@ -83,7 +83,7 @@ func (m *measurer) print(p point, results map[string][]result, fsyncs map[string
 	}
 	fmt.Printf("\n%s, %s (nats-server %s), %d × %v\n", m.title(p), servers, m.version, m.rounds, m.length)
 	var t bench.Table
-	t.Row("", "mails/s", "ratio", "log µs", "log ratio", "sender µs", "p50 ms", "p99 ms", "max ms", "mails/pack", "fsyncs/pack", "fsyncs/mail")
+	t.Row("", "mails/s", "ratio", "log µs", "log ratio", "sender µs", "p50 ms", "p99 ms", "max ms", "mails/pack", "fsyncs/pack", "fsyncs/mail", "in fsync")
 	reference := "single, synced"
 	if m.before != "" {
 		reference = "before, synced"
@@ -113,7 +113,7 @@ func cells(got, base []result, counted result, reference bool) []string {
 	if reference {
 		rates, logs = "1", "1"
 	}
-	pack, perPack, perMail := "–", "–", "–"
+	pack, perPack, perMail, syncing := "–", "–", "–", "–"
 	if got[0].packs > 0 {
 		pack = bench.Of(got, func(r result) float64 { return r.pack }).Mid(1)
 	}
@@ -121,13 +121,13 @@ func cells(got, base []result, counted result, reference bool) []string {
 		perPack = fmt.Sprintf("%.2f", counted.fsyncs/counted.packs)
 	}
 	if counted.mails > 0 {
-		perMail = fmt.Sprintf("%.3f", counted.fsyncs/counted.mails)
+		perMail, syncing = fmt.Sprintf("%.3f", counted.fsyncs/counted.mails), fmt.Sprintf("%.0f %%", 100*counted.syncing)
 	}
 	return []string{
 		bench.Of(got, rate).Mid(0), rates, bench.Of(got, logTime).Mid(0), logs,
 		bench.Of(got, func(r result) float64 { return micros(r.sender) }).Mid(0),
 		millis(func(r result) time.Duration { return r.p50 }), millis(func(r result) time.Duration { return r.p99 }),
 		millis(func(r result) time.Duration { return r.max }),
-		pack, perPack, perMail,
+		pack, perPack, perMail, syncing,
 	}
 }

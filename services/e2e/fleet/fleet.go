@@ -22,7 +22,7 @@ import (
 
 // Fleet is a set of processes that belong together. Nothing runs until it is started.
 type Fleet struct {
-	Dir       string
+	Dir       string // for data, configurations and logs
 	Binaries  Binaries
 	NATS      *Process
 	Memcached *Process

@@ -10,11 +10,11 @@ import (
 
 // Mail is one generated mail.
 type Mail struct {
-	Index    uint64
-	From     string
-	Rcpts    []string
-	EightBit bool   // has bytes above 127, so it wants BODY=8BITMIME (RFC 6152)
-	Raw      []byte // CRLF line ends, not dot-stuffed
+	Index    uint64   // number of the mail in the run, from 0
+	From     string   // address of the envelope
+	Rcpts    []string // addresses of the envelope
+	EightBit bool     // has bytes above 127, so it wants BODY=8BITMIME (RFC 6152)
+	Raw      []byte   // CRLF line ends, not dot-stuffed
 }
 
 // Generator makes the mails of one Config. It is safe for concurrent use.

@@ -13,9 +13,9 @@ import (
 // Report sums a run up.
 type Report struct {
 	Tried, Acked, Refused, Unconfirmed, Cut uint64
-	Bytes                                   uint64 // of the acked mails
-	Elapsed                                 time.Duration
-	Reconnects                              uint64
+	Bytes                                   uint64        // of the acked mails
+	Elapsed                                 time.Duration // from the first connection to the last answer
+	Reconnects                              uint64        // connections made anew after one was lost
 	// P50, P99 and Max are from the first command of a mail to the answer after its final dot, of acked
 	// mails; P50 and P99 are exact to 3 %.
 	P50, P99, Max time.Duration

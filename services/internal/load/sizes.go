@@ -137,7 +137,7 @@ func (c sizeChoice) pick(r *random) uint64 {
 	return low + r.below(high-low+1)
 }
 
-// random is SplitMix64: small, good enough for test data, and fixed for ever, unlike a library's.
+// random is SplitMix64: small, good enough for test data, and never changes, unlike a library's.
 type random uint64
 
 func newRandom(seed, i uint64) random {

@@ -17,7 +17,7 @@ type Config struct {
 	datadir.Config
 }
 
-// Connect returns a connection that retries for ever; it does not wait for the server. service names the connection,
+// Connect returns a connection that retries until it succeeds; it does not wait for the server. service names the connection,
 // and its first three letters its inbox, which is what the accounts in deploy/nats allow each service.
 func Connect(cfg Config, service string, logger *slog.Logger) (*nats.Conn, error) {
 	if cfg.Dir != "" && !datadir.IsSet("NATS_URL") {

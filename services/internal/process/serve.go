@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -35,7 +34,9 @@ func (p program) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e := p.env(common.Log, p.stdout, nil)
+	logger, flush := obs.NewBufferedLogger(common.Log, p.stdout)
+	defer flush()
+	e := p.env(common.Log, logger, nil)
 	var group lifecycle.Group
 	if err := listen(&group, common.Admin, e); err != nil {
 		return err
@@ -61,7 +62,7 @@ func (p program) command(ctx context.Context, c Command, args []string) error {
 			return err
 		}
 	}
-	e := p.env(log, p.stderr, args)
+	e := p.env(log, obs.NewLogger(log, p.stderr), args)
 	for _, w := range warnings {
 		e.Logger.Warn(w)
 	}
@@ -83,11 +84,11 @@ func load(set env.Set) (warnings []string, err error) {
 	return warnings, errors.Join(set.Load(), misspelt)
 }
 
-func (p program) env(log obs.LogConfig, logTo io.Writer, args []string) *Env {
+func (p program) env(log obs.LogConfig, logger *slog.Logger, args []string) *Env {
 	registry := obs.NewRegistry(p.spec.Name)
 	return &Env{
 		Name:     p.spec.Name,
-		Logger:   obs.NewLogger(log, logTo),
+		Logger:   logger,
 		Log:      log,
 		Metrics:  registry,
 		Gatherer: registry,

@@ -25,7 +25,7 @@ const (
 
 // Command is what differs between the services' replays.
 type Command struct {
-	Service string
+	Service string // name of the program
 	// Target names where the mails go, without secrets: a replay of one name is bound to it.
 	Target string
 	// Batch sizes the batches; the rest of it comes from the flags.

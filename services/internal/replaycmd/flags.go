@@ -17,8 +17,8 @@ import (
 
 // Options are the flags, parsed.
 type Options struct {
-	Replay  consume.Replay
-	Reindex bool
+	Replay  consume.Replay // range, filters and rate
+	Reindex bool           // only rewrite the derived columns of what is stored
 }
 
 // list is a flag that may be given several times, or with commas.

@@ -25,7 +25,7 @@ type Record struct {
 	Sequence uint64
 	Time     time.Time // when the log took it
 	Header   nats.Header
-	Data     []byte
+	Data     []byte // the payload; nil when only headers were read
 }
 
 // Source reads single messages of a stream, by direct get: any replica answers, nothing is consumed.

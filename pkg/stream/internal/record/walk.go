@@ -15,9 +15,9 @@ import (
 // Walk reads the messages of a stream in order, without their payloads and without leaving a trace.
 type Walk struct {
 	JS       jetstream.JetStream
-	Stream   string
+	Stream   string // its name
 	Subject  string // only messages on it; empty: all
-	From, To uint64
+	From, To uint64 // sequences, both included
 }
 
 // Walked is one message of a walk; Size is what it takes up in the stream's files.

@@ -59,8 +59,8 @@ func Read(ctx context.Context, kv jetstream.KeyValue, name string) (Registration
 
 // Hold is a running replay's claim on a shard: nothing above UpTo may be purged.
 type Hold struct {
-	Name     string
-	UpTo     uint64
+	Name     string // of the replay
+	UpTo     uint64 // sequence
 	reg      Registration
 	revision uint64
 }

@@ -67,8 +67,8 @@ type change struct{ mark *Mark }
 // Write is one change, for the entry at that revision only; 0: there must be none.
 type Write struct {
 	Place
-	Revision uint64
-	Mark     *Mark
+	Revision uint64 // of the entry as it was read; 0: there is none yet
+	Mark     *Mark  // nil deletes the entry
 }
 
 // ErrConflict: the entry had another revision; what it is now was told before.

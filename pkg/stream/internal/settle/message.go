@@ -18,11 +18,11 @@ func (p Place) String() string { return p.Stream + "/" + strconv.FormatUint(p.Se
 // Message is one message of the log, with its mails.
 type Message struct {
 	Place
-	Shard     int
-	Delivered uint64
-	Mails     []*Mail
-	open      int // mails without a final verdict
-	Bytes     int
+	Shard     int     // number of its stream
+	Delivered uint64  // deliveries so far, this one included
+	Mails     []*Mail // in the order of the payload
+	open      int     // mails without a final verdict
+	Bytes     int     // of the payload
 	taken     time.Time
 	returned  bool
 	// Deliveries are to be acknowledged. There are none when the message was read because its mark was found, and more

@@ -22,7 +22,7 @@ func (s *Settler) NotReady(why error) {
 // Ready tells that it is.
 func (s *Settler) Ready() {
 	if s.resume(notReady) {
-		s.say(slog.LevelInfo, "going on")
+		s.say(slog.LevelInfo, "resumed")
 	}
 }
 

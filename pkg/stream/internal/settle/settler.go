@@ -28,11 +28,11 @@ type Settler struct {
 
 // Settings are what a settler is tuned by.
 type Settings struct {
-	Instance   string // this process
-	Workers    int    // calls at once
-	BatchMails int
-	BatchBytes int
-	Linger     time.Duration
+	Instance   string                        // this process
+	Workers    int                           // calls at once
+	BatchMails int                           // mails in one call at most
+	BatchBytes int                           // bytes in one call at most, as they stand in the log's messages
+	Linger     time.Duration                 // how long mails may wait for a batch to fill
 	Grave      bool                          // there is one; else what cannot be handled is skipped
 	Backoff    func(tries int) time.Duration // before another attempt
 	Refresh    time.Duration                 // of the mark of a call that takes longer
@@ -49,17 +49,17 @@ type Effects struct {
 	Writes []Write    // to the bucket, one at a time; ends with Written
 	Reads  []Place    // of a message from the log, one at a time; ends with Read
 	Acked  []*Message // every mail of it has its final verdict
-	Finals []Final
-	Notes  []Note
-	Faults int // calls for a single mail that failed
+	Finals []Final    // to be told to whoever counts
+	Notes  []Note     // to be logged
+	Faults int        // calls for a single mail that failed
 }
 
 // Job is a call of the handler with mails, or the burial of one.
 type Job struct {
 	task   *task
-	Mails  []*Mail
-	Bury   *Mail
-	Reason string
+	Mails  []*Mail // for the handler; empty for a burial
+	Bury   *Mail   // for the dead letters; nil for a call
+	Reason string  // why it is buried
 }
 
 // Final is the final verdict about a mail.
@@ -84,9 +84,9 @@ const (
 
 // Note is a line for the log.
 type Note struct {
-	Level slog.Level
+	Level slog.Level // how loud
 	Text  string
-	Attrs []any
+	Attrs []any // keys and values, as for slog
 }
 
 // New makes a Settler that has nothing in hand.

@@ -189,7 +189,7 @@ func (s *Settler) recovered(t *task) {
 		return
 	}
 	if !s.stopping {
-		s.say(slog.LevelInfo, "going on")
+		s.say(slog.LevelInfo, "resumed")
 	}
 	for _, other := range s.tasks {
 		other.due = time.Time{}

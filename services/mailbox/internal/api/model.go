@@ -1,0 +1,101 @@
+package api
+
+import (
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/sluice-mail/sluice/pkg/mailparse"
+	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/services/internal/reading"
+)
+
+// Summary is a line of a list.
+type Summary struct {
+	ID         string    `json:"id" doc:"Rises with the time of arrival."`
+	Mailbox    string    `json:"mailbox" doc:"The mailbox it is in."`
+	Sender     string    `json:"sender" doc:"The return path of the envelope; empty for a bounce."`
+	From       string    `json:"from" doc:"The field From, decoded."`
+	To         string    `json:"to" doc:"The field To, decoded."`
+	Subject    string    `json:"subject"`
+	Received   time.Time `json:"received" doc:"When it was accepted."`
+	Stored     time.Time `json:"stored" doc:"When it became visible."`
+	Size       int64     `json:"size" doc:"In bytes, as sent."`
+	Seen       bool      `json:"seen" doc:"Whether it has been marked as seen."`
+	Attachment bool      `json:"attachment" doc:"Whether it has files."`
+}
+
+// NewSummary describes an entry.
+func NewSummary(e mailstore.Entry) Summary {
+	return Summary{
+		ID: e.ID.String(), Mailbox: e.Mailbox, Sender: e.Sender, From: e.HdrFrom, To: e.HdrTo, Subject: e.Subject,
+		Received: e.Received.UTC(), Stored: e.Stored.UTC(), Size: e.Size, Seen: e.Seen, Attachment: e.HasAttachment,
+	}
+}
+
+// List is a page of a mailbox.
+type List struct {
+	Mailbox  string    `json:"mailbox" doc:"The one form of the address that was asked for."`
+	Messages []Summary `json:"messages" nullable:"false" doc:"Newest first."`
+	Next     string    `json:"next,omitempty" doc:"The value of before for what is older; missing when there is nothing."`
+}
+
+// Message is one mail.
+type Message struct {
+	Summary
+	Fields    []Field  `json:"fields" nullable:"false" doc:"The header, those of the delivery first; decoded, in their order."`
+	Text      string   `json:"text" doc:"The plain text."`
+	HTML      string   `json:"html" doc:"The HTML, made harmless. Show it in a sandboxed frame all the same."`
+	Truncated bool     `json:"truncated" doc:"Whether text, html or fields were cut; the source has everything."`
+	Parts     []Part   `json:"parts" nullable:"false" doc:"The tree of parts; the first is the mail itself."`
+	Unusual   []string `json:"unusual" nullable:"false" doc:"What is wrong with how the mail is made."`
+	Source    string   `json:"source" doc:"Path of the source."`
+}
+
+// Field is a header field.
+type Field struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Part is a part of a mail.
+type Part struct {
+	Number    int    `json:"number"`
+	Parent    int    `json:"parent" doc:"The number of the part it is in; -1 for the mail itself."`
+	Type      string `json:"type" doc:"The media type that the sender gave."`
+	Role      string `json:"role" enum:"structure,text,inline,attachment,machine" doc:"What it is there for."`
+	Name      string `json:"name" doc:"A file name that is safe to save under; may be empty."`
+	ContentID string `json:"content_id"`
+	Size      int64  `json:"size" doc:"In bytes, decoded."`
+	URL       string `json:"url" doc:"Path of its content; empty when it only holds other parts."`
+}
+
+func newPart(p reading.Part, mail string) Part {
+	part := Part{
+		Number: p.Number, Parent: p.Parent, Type: p.Type, Role: roleName(p.Role), Name: p.Name, ContentID: p.ContentID, Size: p.Size,
+	}
+	if p.Role != mailparse.RoleStructure {
+		part.URL = fmt.Sprintf("%s/parts/%d", mail, p.Number)
+	}
+	return part
+}
+
+func roleName(r mailparse.Role) string {
+	switch r {
+	case mailparse.RoleStructure:
+		return "structure"
+	case mailparse.RoleText:
+		return "text"
+	case mailparse.RoleInline:
+		return "inline"
+	case mailparse.RoleAttachment:
+		return "attachment"
+	default:
+		return "machine"
+	}
+}
+
+// MessagePath is the path of a mail below the API.
+func MessagePath(mailbox, id string) string {
+	return "/api/v1/mailboxes/" + url.PathEscape(mailbox) + "/messages/" + id
+}

@@ -1,0 +1,139 @@
+// Package requests is what every request passes, whatever it is for: it gets an id, a line in the access log, its place in
+// the metrics; a handler that panics answers 500; what no handler is for is answered 404 or 405.
+package requests
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/services/mailbox/internal/access"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
+)
+
+// IDHeader carries the id of a request in its answer. What a client or a proxy sends under that name is not believed.
+const IDHeader = "X-Request-Id"
+
+// Log is the access log and the metrics of requests.
+type Log struct {
+	logger   *slog.Logger
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+// NewLog registers the metrics.
+func NewLog(logger *slog.Logger, reg prometheus.Registerer) *Log {
+	l := &Log{
+		logger: logger,
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_mailbox_requests_total",
+			Help: "Requests by the pattern of their path, or none, and by status.",
+		}, []string{"route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:                        "sluice_mailbox_request_seconds",
+			Help:                        "Time from a request to the end of its answer; of streams, how long they lasted.",
+			Buckets:                     []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
+			NativeHistogramBucketFactor: 1.1,
+		}, []string{"route"}),
+	}
+	reg.MustRegister(l.requests, l.seconds)
+	return l
+}
+
+// seen is what the outer handlers learn from the inner ones.
+type seen struct {
+	id      string
+	pattern string
+}
+
+type seenKey struct{}
+
+// ID is the id of the request with that context, or "".
+func ID(ctx context.Context) string {
+	if s, ok := ctx.Value(seenKey{}).(*seen); ok {
+		return s.id
+	}
+	return ""
+}
+
+// Handler gives each request its id and writes down how it ended: the pattern of the path and never the path, which
+// names a mailbox; nothing of the mail.
+func (l *Log) Handler(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		s := &seen{id: rand.Text()[:16], pattern: "none"}
+		r = r.WithContext(context.WithValue(r.Context(), seenKey{}, s))
+		w.Header().Set(IDHeader, s.id)
+		rec := &recorder{ResponseWriter: w}
+		defer func() {
+			if what := recover(); what != nil {
+				l.panicked(rec, s, what)
+			}
+			l.end(r, rec, s, start)
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+// panicked answers for a handler that did not, and lets the connection end where it had begun to.
+func (l *Log) panicked(rec *recorder, s *seen, what any) {
+	if what == http.ErrAbortHandler {
+		panic(what)
+	}
+	l.logger.Error("a handler panicked", "request", s.id, "route", s.pattern, "panic", what, "stack", string(debug.Stack()))
+	if rec.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	problem.Write(rec, http.StatusInternalServerError, "Something went wrong here; it has been written down under this request's id.")
+}
+
+func (l *Log) end(r *http.Request, rec *recorder, s *seen, start time.Time) {
+	took, status := time.Since(start), rec.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	l.requests.WithLabelValues(s.pattern, strconv.Itoa(status)).Inc()
+	l.seconds.WithLabelValues(s.pattern).Observe(took.Seconds())
+	level := slog.LevelDebug
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelWarn
+	}
+	if l.logger.Enabled(r.Context(), level) {
+		l.logger.Log(r.Context(), level, "request", "request", s.id, "method", r.Method, "route", s.pattern, "status", status,
+			"bytes", rec.bytes, "ms", took.Milliseconds(), "client", access.Client(r.Context()).String())
+	}
+}
+
+// recorder notes the status and the length of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter. An informational status is not the answer.
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= http.StatusOK {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (w *recorder) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}

@@ -1,0 +1,44 @@
+package mailbox
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/inbucket"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
+)
+
+// routes is the one mux: whoever wants to know what answers a path looks here. Every pattern names a method, and none is
+// a catch-all: what is left over gets its 404 or 405 from requests.Routes.
+func (s *Service) routes() (http.Handler, error) {
+	mux := http.NewServeMux()
+	s.access.Mount(mux) // POST /login, /logout
+	a := api.New(mux, api.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
+	inbucket.Mount(mux, inbucket.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
+	if err := a.Docs(mux); err != nil { // last: other parts describe themselves before
+		return nil, err
+	}
+	return requests.Compress(requests.Routes(mux, answerTimeout))
+}
+
+// crossOrigin refuses what other sites' pages make a browser send, unless it changes nothing.
+func crossOrigin(next http.Handler) http.Handler {
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		problem.Write(w, http.StatusForbidden, "A page of another site has asked for this.")
+	}))
+	return protection.Handler(next)
+}
+
+// newLimited counts requests that were refused for coming too often.
+func newLimited(reg prometheus.Registerer) func() {
+	limited := prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "sluice_mailbox_limited_total",
+		Help: "Requests answered 429 because their client makes too many.",
+	})
+	reg.MustRegister(limited)
+	return limited.Inc
+}
