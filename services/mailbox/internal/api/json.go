@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -13,17 +14,30 @@ import (
 // jsonFormat writes lists by hand: encoding/json would take as long for one as everything else about the request, most
 // of it for times.
 func jsonFormat() huma.Format {
+	rooms := new(sync.Pool) // of *[]byte
 	return huma.Format{
 		Marshal: func(w io.Writer, v any) error {
-			if list, ok := v.(*List); ok {
-				_, err := w.Write(list.appendJSON(make([]byte, 0, 128+512*len(list.Messages))))
-				return err
+			list, ok := v.(*List)
+			if !ok {
+				return huma.DefaultJSONFormat.Marshal(w, v)
 			}
-			return huma.DefaultJSONFormat.Marshal(w, v)
+			room, _ := rooms.Get().(*[]byte)
+			if room == nil {
+				room = new([]byte)
+			}
+			*room = list.appendJSON((*room)[:0])
+			_, err := w.Write(*room)
+			if cap(*room) <= maxRoom {
+				rooms.Put(room)
+			}
+			return err
 		},
 		Unmarshal: json.Unmarshal,
 	}
 }
+
+// maxRoom is the largest buffer in bytes that is kept for the next list.
+const maxRoom = 256 << 10
 
 // appendJSON is encoding/json's result, with a line end. A test compares the two.
 func (l *List) appendJSON(b []byte) []byte {
