@@ -28,6 +28,7 @@ type Log interface {
 	Snapshot(ctx context.Context, since time.Time) ([]stream.Bounds, error)
 	Heads(ctx context.Context, b stream.Bounds, fn func(stream.Head) error) error
 	Gaps(ctx context.Context, b stream.Bounds) ([]stream.Bounds, error)
+	State(ctx context.Context, shard int) (stream.ShardState, error)
 	SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error)
 }
 

@@ -31,6 +31,7 @@ type world struct {
 	excused []tombstone.Gap
 	random  *rand.Rand
 	clock   time.Time
+	created time.Time // of every stream
 }
 
 func newWorld(shards int) *world {
@@ -75,6 +76,10 @@ func (w *world) Gaps(_ context.Context, b stream.Bounds) (gaps []stream.Bounds, 
 		}
 	}
 	return gaps, nil
+}
+
+func (w *world) State(_ context.Context, shard int) (stream.ShardState, error) {
+	return stream.ShardState{Shard: shard, Created: w.created}, nil
 }
 
 // stones are a world's tombstones.

@@ -31,10 +31,24 @@ func TestAGapInTheLogIsNamed(t *testing.T) {
 	if err != nil || r.Unaccounted() != 3 {
 		t.Errorf("before a purge: %+v %v", r, err)
 	}
-	w.excused = []tombstone.Gap{{Bounds: stream.Bounds{From: 17, To: 18}}}
+	w.created = time.Now()
+	w.excused = []tombstone.Gap{{Bounds: stream.Bounds{From: 17, To: 18}, Created: w.created}}
 	if r, err = RunRange(t.Context(), w.sources(), "MAIL_0", 10, 20, Options{}); err != nil || r.Unaccounted() != 1 || r.Gaps[0].From != 19 {
 		t.Errorf("with two of three accepted: %+v %v", r, err)
 	}
+	// The stream was made again, and has other messages there.
+	w.created = w.created.Add(time.Hour)
+	if r, err = RunRange(t.Context(), w.sources(), "MAIL_0", 10, 20, Options{}); err != nil || r.Unaccounted() != 3 {
+		t.Errorf("what was accepted of an earlier stream covers a later loss: %+v %v", r, err)
+	}
+}
+
+// gaps are what is lost of a shard and not accepted.
+func (l *ledger) gaps(s stream.ShardState, accepted []tombstone.Gap) (gaps []Gap) {
+	for _, lost := range l.losses(s.Shard, &s) {
+		gaps = append(gaps, lost.without(accepted)...)
+	}
+	return gaps
 }
 
 func at(created time.Time, last uint64) stream.ShardState {
@@ -64,11 +78,11 @@ func TestAShorterStreamIsRememberedUntilItsLossIsAccepted(t *testing.T) {
 	if len(gaps) != 1 || !strings.HasPrefix(gaps[0].String(), "MAIL_0:101-300") {
 		t.Fatalf("after the sequences were used again: %v", gaps)
 	}
-	accepted := tombstone.Gap{Bounds: stream.Bounds{From: 101, To: 300}, Stone: tombstone.Stone{When: time.Now()}}
+	accepted := tombstone.Gap{Bounds: stream.Bounds{From: 101, To: 300}, Created: made, Found: tally.Lost[0].Found}
 	if gaps := l.gaps(at(made, 5000), []tombstone.Gap{accepted}); len(gaps) != 0 {
 		t.Errorf("accepted: %v", gaps)
 	}
-	accepted.When = made
+	accepted.Found = accepted.Found.Add(-time.Hour)
 	if gaps := l.gaps(at(made, 5000), []tombstone.Gap{accepted}); len(gaps) != 1 {
 		t.Errorf("what was accepted before covers a later loss: %v", gaps)
 	}
@@ -86,6 +100,13 @@ func TestAStreamThatWasMadeAgainHasATallyOfItsOwn(t *testing.T) {
 	gaps := l.gaps(now, nil)
 	if len(gaps) != 1 || gaps[0].From != 121 || gaps[0].To != 300 || !strings.Contains(gaps[0].What, "made again") {
 		t.Errorf("what was not purged of the old one: %v", gaps)
+	}
+	if gaps := l.losses(0, nil); len(gaps) != 1 || !strings.Contains(gaps[0].what, "is no more") {
+		t.Errorf("a stream that is not there at all: %v", gaps)
+	}
+	accepted := tombstone.Gap{Bounds: stream.Bounds{From: 121, To: 300}, Created: first}
+	if gaps := l.gaps(now, []tombstone.Gap{accepted}); len(gaps) != 0 {
+		t.Errorf("accepted: %v", gaps)
 	}
 	old.To = 300
 	l.tallies = []Tally{old}

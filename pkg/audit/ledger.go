@@ -15,7 +15,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 )
 
 // Tally is what is known of one stream: of the mails that have left it, each range of which was audited before it was
@@ -141,44 +140,8 @@ func (l *ledger) save(ctx context.Context, t *Tally) error {
 	return nil
 }
 
-// gaps are the messages that a shard had and that are gone without having been purged, but for those that were accepted after
-// it was noticed.
-func (l *ledger) gaps(s stream.ShardState, accepted []tombstone.Gap) []Gap {
-	var gaps []Gap
-	add := func(lost Lost, what string) {
-		valid := slices.DeleteFunc(slices.Clone(accepted), func(a tombstone.Gap) bool { return a.When.Before(lost.Found) })
-		for _, b := range without(stream.Bounds{Shard: s.Shard, From: lost.From, To: lost.To}, valid) {
-			gaps = append(gaps, Gap{stream.StreamName(s.Shard), b.From, b.To, what})
-		}
-	}
-	now := l.of(s)
-	now.look(s, time.Now())
-	for _, lost := range now.Lost {
-		add(lost, "the log was longer than it is: it has lost these messages, and uses their sequences again")
-	}
-	for _, t := range l.tallies {
-		if t.Stream == now.Stream && !t.Created.Equal(s.Created) && t.To < t.Seen {
-			add(Lost{t.To + 1, t.Seen, s.Created}, fmt.Sprintf(
-				"the stream was made again on %s; what the one of %s had from here on was never purged", s.Created.Format(time.DateTime), t.Created.Format(time.DateTime)))
-		}
-	}
-	return gaps
-}
-
-// LostStreams names what whole streams have lost: at their ends, and by having been made again.
-func LostStreams(ctx context.Context, nc *nats.Conn) ([]Gap, error) {
-	l, err := openLedger(ctx, nc)
-	if err != nil {
-		return nil, err
-	}
-	states, err := stream.NewReader(nc).States(ctx)
-	var gaps []Gap
-	for _, s := range states {
-		accepted, err := tombstone.New(nc).Gaps(ctx, s.Shard)
-		if err != nil {
-			return gaps, err
-		}
-		gaps = append(gaps, l.gaps(s, accepted)...)
-	}
-	return gaps, err
+// keep takes over a tally that was saved.
+func (l *ledger) keep(t Tally) {
+	l.tallies = slices.DeleteFunc(l.tallies, func(o Tally) bool { return o.Stream == t.Stream && o.Created.Equal(t.Created) })
+	l.tallies = append(l.tallies, t)
 }

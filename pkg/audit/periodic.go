@@ -117,24 +117,30 @@ func (p *Periodic) Round(ctx context.Context) error {
 	}
 	states, err := p.reader.States(ctx)
 	errs := []error{err}
-	unaccounted, lost := p.again(ctx, &errs), 0.0
+	unaccounted := p.again(ctx, &errs)
+	p.look(ctx, &errs)
 	for _, s := range states {
-		if err := p.whole(ctx, ledger, s); errors.Is(err, errLost) {
-			lost++
-			p.logger.Error("retention waits", "reason", err)
-		} else if err != nil {
-			errs = append(errs, err)
-		}
 		n, err := p.shard(ctx, ledger, s)
 		unaccounted += n
 		errs = append(errs, err)
 	}
-	p.lost.Set(lost)
 	err = errors.Join(errs...)
 	if err == nil || unaccounted > 0 {
 		p.unaccounted.Set(float64(unaccounted))
 	}
 	return err
+}
+
+// look tells of what whole streams have lost.
+func (p *Periodic) look(ctx context.Context, errs *[]error) {
+	gaps, err := LostStreams(ctx, p.nc)
+	*errs = append(*errs, err)
+	lost := uint64(0)
+	for _, g := range gaps {
+		lost += g.To - g.From + 1
+		p.logger.Error("the log has lost messages, and retention of that shard waits; sluicectl audit accept says that nothing more can be done", "which", g)
+	}
+	p.lost.Set(float64(lost))
 }
 
 // again audits the ranges once more some mail of which was unaccounted for.

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
@@ -96,7 +94,10 @@ func (p *Periodic) whole(ctx context.Context, l *ledger, s stream.ShardState) er
 	if err != nil {
 		return err
 	}
-	gaps := l.gaps(s, accepted)
+	var gaps []Gap
+	for _, lost := range l.losses(s.Shard, &s) {
+		gaps = append(gaps, lost.without(accepted)...)
+	}
 	if len(gaps) == 0 {
 		return nil
 	}
@@ -115,24 +116,4 @@ func (t *Tally) add(r Report, to uint64) {
 	t.Expired += r.Expired
 	t.Copies += r.Copies
 	t.Bytes += r.Bytes
-}
-
-// Note writes down how far every stream has come now, so that what is accepted afterwards is meant for what is lost by now.
-func Note(ctx context.Context, nc *nats.Conn) error {
-	l, err := openLedger(ctx, nc)
-	if err != nil {
-		return err
-	}
-	states, err := stream.NewReader(nc).States(ctx)
-	if err != nil {
-		return err
-	}
-	for _, s := range states {
-		if t := l.of(s); t.look(s, time.Now()) {
-			if err := l.save(ctx, &t); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

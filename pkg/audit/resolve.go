@@ -121,10 +121,12 @@ func (a *auditor) gap(ctx context.Context, lost stream.Bounds) error {
 	if err != nil {
 		return err
 	}
-	for _, left := range without(lost, accepted) {
-		a.report.Gaps = append(a.report.Gaps, Gap{stream.StreamName(left.Shard), left.From, left.To,
-			"the log has lost these messages, and what mail was in them is not known"})
+	state, err := a.Log.State(ctx, lost.Shard)
+	if err != nil {
+		return err
 	}
+	gone := loss{Bounds: lost, created: state.Created, what: "the log has lost these messages, and what mail was in them is not known"}
+	a.report.Gaps = append(a.report.Gaps, gone.without(accepted)...)
 	return nil
 }
 

@@ -41,7 +41,7 @@ func (p *Policy) Denies(c Client, mailbox string) error {
 			m.Domain = m.Sender[at+1:]
 		}
 	}
-	e := live.lists.Match(m, time.Now)
+	e, kind := live.lists.Match(m, time.Now)
 	if e == nil {
 		return nil
 	}
@@ -49,5 +49,20 @@ func (p *Policy) Denies(c Client, mailbox string) error {
 	if text == "" {
 		text = DeniedText
 	}
-	return &Refusal{Code: e.Code, Enhanced: deniedCodes[e.Code], Text: text, Reason: "denied"}
+	return &Refusal{Code: e.Code, Enhanced: deniedCodes[e.Code], Text: text, Reason: deniedReason(kind)}
+}
+
+// deniedReason is the word for logs and metrics: which kind of entry it was, and thus what to look for in `sluicectl deny ls`.
+func deniedReason(kind lists.Kind) string {
+	switch kind {
+	case lists.Network:
+		return "denied_net"
+	case lists.Helo:
+		return "denied_helo"
+	case lists.Sender:
+		return "denied_from"
+	case lists.Domain:
+		return "denied_domain"
+	}
+	return "denied_rcpt"
 }

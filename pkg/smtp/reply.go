@@ -26,8 +26,8 @@ func (r Reply) Error() string {
 // Refuses reports whether something was not taken.
 func (r Reply) Refuses() bool { return r.Code >= 400 || r == replyNotSMTP }
 
-// with is r with a further line when it says no.
-func (r Reply) with(text string) Reply {
+// With is r with a further line when it says no; "" adds none.
+func (r Reply) With(text string) Reply {
 	if r.Code >= 400 && text != "" {
 		r.Text += "\n" + text
 	}

@@ -150,7 +150,7 @@ func (s *Session) close() {
 
 // reply queues r as the answer to the current command.
 func (s *Session) reply(r Reply) {
-	s.out, s.last = r.with(s.cfg.RejectText).AppendTo(s.out), r.Reason
+	s.out, s.last = r.With(s.cfg.RejectText).AppendTo(s.out), r.Reason
 	if s.cfg.Observer != nil {
 		s.cfg.Observer.Replied(s, s.verb, r)
 	}

@@ -158,7 +158,7 @@ func (s *Server) start(nc net.Conn, kind ListenerKind) {
 func (s *Server) refuse(nc net.Conn, kind ListenerKind) {
 	if kind == ListenerPlain {
 		_ = nc.SetWriteDeadline(time.Now().Add(time.Second))
-		_, _ = nc.Write(smtp.ReplyTooManyConns.AppendTo(nil)) // the client may be gone already
+		_, _ = nc.Write(smtp.ReplyTooManyConns.With(s.cfg.RejectText).AppendTo(nil)) // the client may be gone already
 	}
 	_ = nc.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/sluice-mail/sluice/pkg/smtpd/limits"
@@ -21,12 +22,15 @@ func TestConnectionLimitsAnswer421(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
+			test.cfg.RejectText = "Ask postmaster@example.com"
 			srv := start(t, test.cfg, new(memorySink))
 			first, second := dial(t, srv.addr), dial(t, srv.addr)
 			first.hello()
 			second.hello()
 			third := dial(t, srv.addr)
-			third.want("421 4.7.0")
+			if got := third.want("421-4.7.0"); !strings.Contains(got, "421 4.7.0 Ask postmaster@example.com") {
+				t.Errorf("the reply is %q", got)
+			}
 			third.wantClosed()
 			if n := valueOf(srv.metrics.limits.WithLabelValues(test.limit)); n != 1 {
 				t.Errorf("limits_total{%s} is %v", test.limit, n)

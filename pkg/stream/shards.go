@@ -15,6 +15,9 @@ import (
 // shardWait is how long one shard may take to say how it is. The others are asked meanwhile.
 const shardWait = 5 * time.Second
 
+// ErrNoShards: the log has no stream of mail.
+var ErrNoShards = errors.New("the log has no streams yet (storer migrate creates them)")
+
 // Unanswered are the shards that are there and did not say what was asked. What is known of the others is returned beside it.
 type Unanswered []ShardError
 
@@ -63,7 +66,7 @@ func ShardInfos(ctx context.Context, js jetstream.JetStream) ([]*jetstream.Strea
 		return nil, err
 	}
 	if len(shards) == 0 {
-		return nil, errors.New("the log has no streams yet (storer migrate creates them)")
+		return nil, ErrNoShards
 	}
 	infos, errs := make([]*jetstream.StreamInfo, len(shards)), make([]error, len(shards))
 	var asking sync.WaitGroup

@@ -47,6 +47,9 @@ func run(ctx context.Context, cfg *config, e *process.Env) error {
 			return err
 		}
 	}
+	if p.server != nil {
+		group.Add("memory", 0, keepMemory)
+	}
 	p.welcome()
 	return group.Run(ctx)
 }

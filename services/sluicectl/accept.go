@@ -43,14 +43,11 @@ func (c *ctl) accept(ctx context.Context, e *process.Env, args []string, gap, wh
 	if err != nil {
 		return err
 	}
-	// What is lost by now is written down first: the decision is about that, and about nothing that is lost later.
-	if err := audit.Note(ctx, conn); err != nil {
+	messages, err := audit.Accept(ctx, conn, b, stone(why))
+	if err != nil {
 		return err
 	}
-	if err := stones.PutGap(ctx, tombstone.Gap{Bounds: b, Stone: stone(why)}); err != nil {
-		return err
-	}
-	fmt.Fprintf(e.Stdout, "accepted that %s is lost\n", gap)
+	fmt.Fprintf(e.Stdout, "accepted that %d messages of %s are lost\n", messages, gap)
 	return nil
 }
 

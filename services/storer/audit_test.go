@@ -1,10 +1,12 @@
 package storer
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/sluice-mail/sluice/pkg/audit"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
@@ -110,9 +112,12 @@ func TestAStreamThatWasMadeAgainIsAnAlarmAndStopsThePurge(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "MAIL_0:1-5") || !strings.Contains(err.Error(), "made again") {
 		t.Fatalf("the purge is told %v", err)
 	}
-	gap := tombstone.Gap{Bounds: stream.Bounds{From: 1, To: 5}, Stone: tombstone.Stone{What: tombstone.Accepted, When: time.Now()}}
-	if err := tombstone.New(p.conn).PutGap(ctx, gap); err != nil {
-		t.Fatal(err)
+	why := tombstone.Stone{What: tombstone.Accepted, When: time.Now()}
+	if _, err := audit.Accept(ctx, p.conn, stream.Bounds{From: 7, To: 9}, why); !errors.Is(err, audit.ErrNothingLost) {
+		t.Errorf("accepting what is not lost: %v", err)
+	}
+	if n, err := audit.Accept(ctx, p.conn, stream.Bounds{From: 1, To: 5}, why); err != nil || n != 5 {
+		t.Fatalf("accepted %d messages, %v", n, err)
 	}
 	if err := purge(); err != nil {
 		t.Errorf("the loss is accepted, and the purge is told %v", err)

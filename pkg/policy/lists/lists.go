@@ -136,11 +136,11 @@ type Mail struct {
 	Helo, Sender, Domain, Recipient string
 }
 
-// Match returns the entry that denies the mail, or nil. Of several it is that of the network, the smallest one first,
-// then HELO, sender, domain, recipient.
-func (s *Set) Match(m Mail, now func() time.Time) *Entry {
+// Match returns the entry that denies the mail, and what it is about, or nil. Of several it is that of the network, the
+// smallest one first, then HELO, sender, domain, recipient.
+func (s *Set) Match(m Mail, now func() time.Time) (*Entry, Kind) {
 	if s == nil {
-		return nil
+		return nil, ""
 	}
 	v := verdict{now: now}
 	if client := m.Client.Unmap().WithZone(""); client.Is4() {
@@ -152,10 +152,10 @@ func (s *Set) Match(m Mail, now func() time.Time) *Entry {
 	s.name(&v, Sender, m.Sender)
 	s.name(&v, Domain, m.Domain)
 	s.name(&v, Recipient, m.Recipient)
-	if v.allowed {
-		return nil
+	if v.allowed || v.denied == nil {
+		return nil, ""
 	}
-	return v.denied
+	return v.denied, v.kind
 }
 
 // name looks a name up, and the patterns it may match.
@@ -164,7 +164,7 @@ func (s *Set) name(v *verdict, kind Kind, value string) {
 		return
 	}
 	if p, ok := s.texts.Get(text{classOf(kind), value}); ok {
-		v.name(p)
+		v.name(p, kind)
 	}
 	if !s.patterns || kind != Helo && kind != Domain {
 		return
@@ -175,7 +175,7 @@ func (s *Set) name(v *verdict, kind Kind, value string) {
 			return
 		}
 		if p, ok := s.texts.Get(text{classOf(kind) | below, parent}); ok {
-			v.name(p)
+			v.name(p, kind)
 		}
 		value = parent
 	}
@@ -186,20 +186,21 @@ type verdict struct {
 	now     func() time.Time
 	allowed bool
 	denied  *Entry
+	kind    Kind // of denied
 }
 
 // network takes the later one: the smaller network.
 func (v *verdict) network(p pair) {
 	v.allowed = v.allowed || p.allow.live(v.now)
 	if p.deny.live(v.now) {
-		v.denied = p.deny
+		v.denied, v.kind = p.deny, Network
 	}
 }
 
 // name takes the first one.
-func (v *verdict) name(p pair) {
+func (v *verdict) name(p pair, kind Kind) {
 	v.allowed = v.allowed || p.allow.live(v.now)
 	if v.denied == nil && p.deny.live(v.now) {
-		v.denied = p.deny
+		v.denied, v.kind = p.deny, kind
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,8 +18,11 @@ type discovery struct {
 	*engine
 	consumer string
 	known    map[int]bool
-	waiting  bool
+	waiting  string // what was said last to be waited for
 }
+
+// findWait is how long a shard may take to say whether it has the consumer.
+const findWait = 5 * time.Second
 
 func (d *discovery) run(ctx context.Context, start func(shard int, fetch func(context.Context))) {
 	for n := 0; ctx.Err() == nil; n++ {
@@ -31,37 +35,60 @@ func (d *discovery) run(ctx context.Context, start func(shard int, fetch func(co
 	}
 }
 
-// round asks for the consumer of shard 0, 1, … until there is no such stream.
+// round looks for the consumer of every shard that the log has. They are asked at the same time: one that does not answer
+// stops only itself.
 func (d *discovery) round(ctx context.Context, start func(int, func(context.Context))) {
-	for shard := range stream.MaxShards {
-		consumer, err := d.js.Consumer(ctx, stream.StreamName(shard), d.consumer)
-		if errors.Is(err, jetstream.ErrConsumerNotFound) && d.cfg.CreateConsumer {
-			consumer, err = d.js.CreateConsumer(ctx, stream.StreamName(shard), stream.ConsumerConfig(d.consumer, shard))
-		}
-		if err != nil {
-			d.missing(ctx, shard, err)
-			if errors.Is(err, jetstream.ErrConsumerNotFound) {
-				continue
-			}
-			return
+	shards, err := stream.Shards(ctx, d.js)
+	if err == nil && len(shards) == 0 {
+		err = jetstream.ErrStreamNotFound
+	}
+	if err != nil {
+		d.missing(ctx, stream.StreamName(0), err)
+		return
+	}
+	infos, errs := make([]*jetstream.ConsumerInfo, len(shards)), make([]error, len(shards))
+	var asking sync.WaitGroup
+	for i, shard := range shards {
+		asking.Go(func() { infos[i], errs[i] = d.find(ctx, shard) })
+	}
+	asking.Wait()
+	for i, shard := range shards {
+		if errs[i] != nil {
+			d.missing(ctx, stream.StreamName(shard), errs[i])
+			continue
 		}
 		if !d.known[shard] {
-			d.known[shard], d.waiting = true, false
+			d.known[shard] = true
 			d.logger.Info("consuming", "stream", stream.StreamName(shard))
 			start(shard, (&fetcher{engine: d.engine, shard: shard, consumer: d.consumer}).run)
 		}
-		d.lag(ctx, shard, consumer.CachedInfo())
+		d.waiting = ""
+		d.lag(ctx, shard, infos[i])
 	}
 }
 
-func (d *discovery) missing(ctx context.Context, shard int, err error) {
-	lost := errors.Is(err, jetstream.ErrConsumerNotFound) || shard == 0
-	if !lost || d.waiting || ctx.Err() != nil {
-		return
+// find asks a shard for the consumer, and makes it where that is ours to do.
+func (d *discovery) find(ctx context.Context, shard int) (*jetstream.ConsumerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, findWait)
+	defer cancel()
+	consumer, err := d.js.Consumer(ctx, stream.StreamName(shard), d.consumer)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) && d.cfg.CreateConsumer {
+		consumer, err = d.js.CreateConsumer(ctx, stream.StreamName(shard), stream.ConsumerConfig(d.consumer, shard))
 	}
-	d.waiting = true
-	d.logger.Warn("waiting for the log's streams and consumers (storer migrate creates them); trying until they are there",
-		"stream", stream.StreamName(shard), "reason", err)
+	if err != nil {
+		return nil, err
+	}
+	return consumer.CachedInfo(), nil
+}
+
+// missing says once what is waited for. A shard that is consumed already says so itself when it is away.
+func (d *discovery) missing(ctx context.Context, name string, err error) {
+	shard, _ := stream.Shard(name)
+	if said := name + err.Error(); !d.known[shard] && d.waiting != said && ctx.Err() == nil {
+		d.waiting = said
+		d.logger.Warn("waiting for the log's streams and consumers (storer migrate creates them); trying until they are there",
+			"stream", name, "reason", err)
+	}
 }
 
 // lag reads how far this consumer is behind.

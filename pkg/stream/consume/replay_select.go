@@ -2,8 +2,10 @@ package consume
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
@@ -36,12 +38,12 @@ func (r *Replay) filter() func(*stream.Message) bool {
 // ranges turns times and sequences into a range per shard, up to what the log has now. Empty ones are left out.
 func (r *Replay) ranges(ctx context.Context, reader *stream.Reader) ([]replays.Range, error) {
 	bounds, err := reader.Snapshot(ctx, r.Since)
-	if err != nil {
+	if silent, partial := errors.AsType[stream.Unanswered](err); err != nil && (!partial || r.needs(silent)) {
 		return nil, err
 	}
 	for _, p := range r.Shards {
-		if p < 0 || p >= len(bounds) {
-			return nil, fmt.Errorf("shard %d: the log has shards 0 to %d", p, len(bounds)-1)
+		if !slices.ContainsFunc(bounds, func(b stream.Bounds) bool { return b.Shard == p }) {
+			return nil, fmt.Errorf("shard %d: the log has the shards %s", p, shardList(bounds))
 		}
 	}
 	var all []replays.Range
@@ -79,4 +81,18 @@ func (r *Replay) ranges(ctx context.Context, reader *stream.Reader) ([]replays.R
 		all = append(all, replays.Range{Shard: b.Shard, From: b.From, To: b.To, Messages: max(messages, 1)})
 	}
 	return all, nil
+}
+
+// needs says whether any of these shards is to be replayed.
+func (r *Replay) needs(silent stream.Unanswered) bool {
+	return len(r.Shards) == 0 || slices.ContainsFunc(silent, func(e stream.ShardError) bool { return slices.Contains(r.Shards, e.Shard) })
+}
+
+// shardList is the numbers of shards, such as "0, 2, 3".
+func shardList(bounds []stream.Bounds) string {
+	texts := make([]string, len(bounds))
+	for i, b := range bounds {
+		texts[i] = strconv.Itoa(b.Shard)
+	}
+	return strings.Join(texts, ", ")
 }

@@ -1,8 +1,10 @@
 package publish
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,7 +25,7 @@ const (
 )
 
 // watch asks the streams about themselves, and for new ones, until ctx ends. STREAM.INFO is all it needs: the
-// ingress has no right to list streams.
+// ingress has no right to list streams, so it asks for one number after the other.
 func (p *Publisher) watch(ctx context.Context, tasks *sync.WaitGroup) {
 	tick := time.NewTicker(watchTick)
 	defer tick.Stop()
@@ -96,26 +98,65 @@ func (p *Publisher) info(ctx context.Context, number int) (*jetstream.StreamInfo
 	return st.CachedInfo(), asked, nil
 }
 
-// discover adds the shards after the last known one, each with its driver, and says when to look again.
+// lookAhead is how many numbers after the last known shard are asked for: a hole in the shards hides none that is nearer.
+const lookAhead = 8
+
+// discover adds the shards that are not known yet, each with its driver, and says when to look again.
 func (p *Publisher) discover(ctx context.Context, tasks *sync.WaitGroup) time.Duration {
-	for {
-		number := len(p.known())
-		if number >= stream.MaxShards {
-			return watchEvery
-		}
-		info, asked, err := p.info(ctx, number)
-		if err != nil {
-			if number == 0 {
-				return troubledEvery
+	found := true
+	for found && ctx.Err() == nil { // beyond what is found there may be more
+		var asking sync.WaitGroup
+		fresh := make([]*shard, p.askedUpTo())
+		for number := range fresh {
+			if !p.knows(number) {
+				asking.Go(func() { fresh[number] = p.meet(ctx, number) })
 			}
-			return watchEvery
 		}
-		s := &shard{number: number, logger: p.logger, metrics: p.metrics, allow: p.cfg.AllowUnsynced}
-		s.driver = newDriver(p, s)
-		s.learn(info, asked, time.Now())
-		p.mu.Lock()
-		p.shards = append(p.shards[:number:number], s)
-		p.mu.Unlock()
-		tasks.Go(func() { s.driver.run(ctx) })
+		asking.Wait()
+		found = false
+		for _, s := range fresh {
+			if s != nil {
+				found = true
+				p.add(s)
+				tasks.Go(func() { s.driver.run(ctx) })
+			}
+		}
 	}
+	if len(p.known()) == 0 {
+		return troubledEvery
+	}
+	return watchEvery
+}
+
+// askedUpTo is the number before which shards are looked for.
+func (p *Publisher) askedUpTo() int {
+	last := -1
+	if known := p.known(); len(known) > 0 {
+		last = known[len(known)-1].number
+	}
+	return min(last+1+lookAhead, stream.MaxShards)
+}
+
+func (p *Publisher) knows(number int) bool {
+	return slices.ContainsFunc(p.known(), func(s *shard) bool { return s.number == number })
+}
+
+// meet makes a shard of a stream that is there, nil when none answers.
+func (p *Publisher) meet(ctx context.Context, number int) *shard {
+	info, asked, err := p.info(ctx, number)
+	if err != nil {
+		return nil
+	}
+	s := &shard{number: number, logger: p.logger, metrics: p.metrics, allow: p.cfg.AllowUnsynced}
+	s.driver = newDriver(p, s)
+	s.learn(info, asked, time.Now())
+	return s
+}
+
+// add keeps the shards in the order of their numbers. Whoever has read them before keeps what he has.
+func (p *Publisher) add(s *shard) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shards = append(slices.Clone(p.shards), s)
+	slices.SortFunc(p.shards, func(a, b *shard) int { return cmp.Compare(a.number, b.number) })
 }

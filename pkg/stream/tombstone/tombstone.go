@@ -39,9 +39,22 @@ type Stone struct {
 	Why  string    `json:"why,omitempty"`
 }
 
-// Gap is a decision about a range of sequences of one shard, both ends included.
+// Gap is a decision about a range of sequences of one shard, both ends included. It holds for what was lost then, and not for
+// other messages that come to have the same sequences.
 type Gap struct {
 	stream.Bounds
+	// Created is the time of creation of the stream that lost them: one that is made again begins with the same sequences.
+	Created time.Time
+	// Found is when it was noticed that the stream is shorter than it was, zero for a gap in its midst: what was lost at
+	// the end has its sequences used again.
+	Found time.Time
+	Stone
+}
+
+// gapValue is a Gap as it is kept, beside its key.
+type gapValue struct {
+	Created time.Time `json:"created"`
+	Found   time.Time `json:"found,omitzero"`
 	Stone
 }
 
@@ -61,17 +74,18 @@ func (s *Stones) Put(ctx context.Context, id ulid.ULID, stone Stone) error {
 
 // PutGap decides about the sequences of a shard that the log has lost.
 func (s *Stones) PutGap(ctx context.Context, gap Gap) error {
-	return s.put(ctx, fmt.Sprintf("%s%d-%d", gapPrefix(gap.Shard), gap.From, gap.To), gap.Stone)
+	key := fmt.Sprintf("%s%d.%d.%d-%d", gapPrefix(gap.Shard), gap.Created.UnixNano(), max(gap.Found.UnixNano(), 0), gap.From, gap.To)
+	return s.put(ctx, key, gapValue{gap.Created, gap.Found, gap.Stone})
 }
 
 func gapPrefix(shard int) string { return "gap." + stream.StreamName(shard) + "." }
 
-func (s *Stones) put(ctx context.Context, key string, stone Stone) error {
+func (s *Stones) put(ctx context.Context, key string, what any) error {
 	kv, err := s.bucket(ctx)
 	if err != nil {
 		return err
 	}
-	body, err := json.Marshal(stone)
+	body, err := json.Marshal(what)
 	if err != nil {
 		return fmt.Errorf("encoding a tombstone: %w", err)
 	}
@@ -87,22 +101,23 @@ func (s *Stones) Find(ctx context.Context, id ulid.ULID) (Stone, error) {
 	if err != nil {
 		return Stone{}, err
 	}
-	return read(ctx, kv, id.String())
+	var stone Stone
+	err = read(ctx, kv, id.String(), &stone)
+	return stone, err
 }
 
-func read(ctx context.Context, kv jetstream.KeyValue, key string) (Stone, error) {
-	var stone Stone
+func read(ctx context.Context, kv jetstream.KeyValue, key string, into any) error {
 	entry, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return stone, ErrNotFound
+		return ErrNotFound
 	}
 	if err == nil {
-		err = json.Unmarshal(entry.Value(), &stone)
+		err = json.Unmarshal(entry.Value(), into)
 	}
 	if err != nil {
-		return stone, fmt.Errorf("reading the tombstone %s: %w", key, err)
+		return fmt.Errorf("reading the tombstone %s: %w", key, err)
 	}
-	return stone, nil
+	return nil
 }
 
 // Gaps are the decisions about ranges of a shard.
@@ -122,19 +137,19 @@ func (s *Stones) Gaps(ctx context.Context, shard int) ([]Gap, error) {
 	}
 	var gaps []Gap
 	for _, key := range names {
-		b, err := ParseRange(strings.TrimPrefix(key, prefix))
+		b, err := ParseRange(key[strings.LastIndexByte(key, '.')+1:])
 		if err != nil {
 			continue // not ours
 		}
-		stone, err := read(ctx, kv, key)
-		if errors.Is(err, ErrNotFound) {
+		var value gapValue
+		switch err := read(ctx, kv, key, &value); {
+		case errors.Is(err, ErrNotFound):
 			continue
-		}
-		if err != nil {
+		case err != nil:
 			return nil, err
 		}
 		b.Shard = shard
-		gaps = append(gaps, Gap{b, stone})
+		gaps = append(gaps, Gap{b, value.Created, value.Found, value.Stone})
 	}
 	return gaps, nil
 }

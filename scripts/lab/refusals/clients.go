@@ -92,7 +92,7 @@ func play(addr string, sessions int, seed uint64) (tally, error) {
 		}
 		net := []string{"192.0.2.", "198.51.100.", "203.0.113.", "198.18.7."}[rnd.IntN(4)]
 		if net == "192.0.2." && strings.HasPrefix(k.lines[0], "MAIL") && k.reason != "too_large" {
-			k = kind{reason: "denied", lines: k.lines[:1]}
+			k = kind{reason: "denied_net", lines: k.lines[:1]}
 		}
 		reply, err := client(addr, net+fmt.Sprint(1+rnd.IntN(250)), k.lines)
 		if err != nil {
