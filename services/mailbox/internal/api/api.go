@@ -62,6 +62,11 @@ func New(mux *http.ServeMux, deps Deps) *API {
 // Describe adds an operation that another package serves to the description. Its errors need not be named.
 func (a *API) Describe(op *huma.Operation) { a.huma.OpenAPI().AddOperation(op) }
 
+// unchanged describes the answer to If-None-Match.
+func unchanged() map[string]*huma.Response {
+	return map[string]*huma.Response{"304": {Description: "Not changed since."}}
+}
+
 // Address is the path parameter that names a mailbox.
 type Address struct {
 	Address string `path:"address" minLength:"1" maxLength:"320" doc:"The mailbox's mail address." example:"ann@example.com"`
