@@ -12,6 +12,8 @@ import (
 type Store interface {
 	Writer
 	Reader
+	Mailboxes
+	Deleter
 	Auditor
 	Keeper
 	// Ping says whether mail could be stored now: server there, tables there, settings usable.

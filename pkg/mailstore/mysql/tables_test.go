@@ -78,15 +78,15 @@ func TestPartitions(t *testing.T) {
 	s := open(t, store.Config{DSN: dsn})
 	db := openDB(t, dsn)
 	today := mailstore.Day(mail().ID)
-	for _, table := range []string{"mail_raw", "inbox"} {
+	for _, table := range []string{"mail", "mail_raw", "inbox"} {
 		var n int
 		if err := db.QueryRow("SELECT COUNT(*) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME=? AND PARTITION_DESCRIPTION > ?",
-			table, today+1).Scan(&n); err != nil || n < 7 {
+			table, today+7).Scan(&n); err != nil || n < 1 {
 			t.Errorf("%s: %d partitions ahead (%v)", table, n, err)
 		}
 	}
 	// As if maintenance had not run for long: no partition for today.
-	for _, table := range []string{"mail_raw", "inbox"} {
+	for _, table := range []string{"mail", "mail_raw", "inbox"} {
 		exec(t, dsn, "ALTER TABLE "+table+" REMOVE PARTITIONING")
 		exec(t, dsn, "ALTER TABLE "+table+" PARTITION BY RANGE (day) (PARTITION p20000 VALUES LESS THAN (20001), PARTITION pmax VALUES LESS THAN MAXVALUE)")
 	}
@@ -114,11 +114,12 @@ func TestDamageIsNoticed(t *testing.T) {
 	for _, damage := range []string{
 		"UPDATE mail_raw SET body=CONCAT('x', body)",
 		"UPDATE mail_raw SET body='', codec=0",
-		"UPDATE mail_raw SET codec=0, body=REPEAT('x', size)",
+		"UPDATE mail_raw SET codec=0, body=REPEAT('x', (SELECT size FROM mail))",
 		"UPDATE mail_raw SET codec=99",
-		"UPDATE mail_raw SET parts=2",
+		"UPDATE mail SET parts=2",
 	} {
 		exec(t, dsn, "DELETE FROM mail_raw")
+		exec(t, dsn, "DELETE FROM mail")
 		m := mail()
 		if err := putOne(t, s, m); err != nil {
 			t.Fatal(err)
