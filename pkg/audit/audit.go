@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 )
 
@@ -32,15 +30,16 @@ type Log interface {
 	SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error)
 }
 
-// Dead is the part of dead.Letters an audit needs.
+// Dead says which mails are dead letters; dead.Index is one.
 type Dead interface {
-	List(ctx context.Context, fn func(dead.Letter) error) error
+	Refresh(ctx context.Context) error
+	Has(ctx context.Context, id ulid.ULID) (bool, error)
 }
 
 // Database is the part of a mailstore.Store an audit needs.
 type Database interface {
 	IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error
-	Raw(ctx context.Context, id ulid.ULID, w io.Writer) error
+	mailstore.Checker
 }
 
 // Stones is the part of tombstone.Stones an audit needs.
@@ -137,7 +136,6 @@ type auditor struct {
 	onlyLog bool
 	// absentees are settled and were not found in the database; resolve says what became of them.
 	absentees []record
-	dead      map[ulid.ULID]bool // the dead letters, listed when the first absentee asks for them
 }
 
 // shards prepares the reading of each shard, and finds the time from which on the log is complete.
@@ -250,30 +248,4 @@ func (a *auditor) distinct(sorted []record) []record {
 		out = append(out, r)
 	}
 	return out
-}
-
-// compare walks records and rows side by side, both in order of id.
-func (a *auditor) compare(ctx context.Context, low, high ulid.ULID, records []record) error {
-	next := 0
-	err := a.DB.IDs(ctx, low, high, func(row mailstore.Row) error {
-		for next < len(records) && records[next].id.Compare(row.ID) < 0 {
-			a.absent(records[next])
-			next++
-		}
-		if next < len(records) && records[next].id == row.ID {
-			next++
-			return a.present(ctx, records[next-1], row)
-		}
-		if !a.onlyLog {
-			a.extra(row)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("reading the database: %w", err)
-	}
-	for _, r := range records[next:] {
-		a.absent(r)
-	}
-	return a.resolve(ctx)
 }

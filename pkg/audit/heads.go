@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
@@ -16,8 +18,9 @@ type record struct {
 	size    int64
 	sha     [32]byte
 	settled bool
-	at      int64 // when the log took it, Unix milliseconds
-	bad     error // the envelope cannot be decoded: id is zero
+	at      int64      // when the log took it, Unix milliseconds
+	bad     error      // the envelope cannot be decoded: id is zero
+	boxes   [][16]byte // the mailboxes that must list it, see mailstore.Mbox
 
 	shard    int
 	sequence uint64
@@ -78,9 +81,17 @@ func newRecord(h stream.Head, settled uint64) record {
 	if h.Envelope != nil {
 		r.size = int64(h.Envelope.GetSize())
 		copy(r.sha[:], h.Envelope.GetSha256())
+		r.boxes = make([][16]byte, 0, len(h.Envelope.GetRecipients()))
+		for _, to := range h.Envelope.GetRecipients() {
+			if box := mailstore.Mbox(to.GetMailbox()); !slices.Contains(r.boxes, box) {
+				r.boxes = append(r.boxes, box)
+			}
+		}
 	}
 	return r
 }
+
+func (r record) row() mailstore.Row { return mailstore.Row{ID: r.id, Size: r.size, SHA256: r.sha} }
 
 // merge interleaves shards by the time the log took the mails. A shard that cannot be read any further yields its error and
 // leaves the others.

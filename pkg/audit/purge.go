@@ -65,7 +65,7 @@ func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to 
 	if err != nil {
 		return err
 	}
-	if err := p.whole(ctx, ledger, state); err != nil {
+	if err := p.lacksNothing(ctx, ledger, state); err != nil {
 		return fmt.Errorf("nothing of %s is purged: %w", streamName, err)
 	}
 	tally := ledger.of(state)
@@ -88,8 +88,8 @@ func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to 
 	return ledger.save(ctx, &tally)
 }
 
-// whole is an error when the shard has lost messages that nobody has accepted the loss of.
-func (p *Periodic) whole(ctx context.Context, l *ledger, s stream.ShardState) error {
+// lacksNothing is an error when the shard has lost messages that nobody has accepted the loss of.
+func (p *Periodic) lacksNothing(ctx context.Context, l *ledger, s stream.ShardState) error {
 	accepted, err := p.sources.Stones.Gaps(ctx, s.Shard)
 	if err != nil {
 		return err
