@@ -24,7 +24,7 @@ const windowMails = 50_000
 // Log is the part of stream.Reader an audit needs.
 type Log interface {
 	Snapshot(ctx context.Context, since time.Time) ([]stream.Bounds, error)
-	Heads(ctx context.Context, b stream.Bounds, fn func(stream.Head) error) error
+	Outlines(ctx context.Context, b stream.Bounds, fn func(*stream.Outline) error) error
 	Gaps(ctx context.Context, b stream.Bounds) ([]stream.Bounds, error)
 	State(ctx context.Context, shard int) (stream.ShardState, error)
 	SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error)
@@ -62,6 +62,8 @@ type Options struct {
 	Since time.Time
 	// Deep reads the bytes of every stored mail and hashes them.
 	Deep bool
+	// SkipLists leaves out whether the mailboxes list the mail.
+	SkipLists bool
 	// Retention of the database: what is older may be absent.
 	Retention time.Duration
 	// Acks are recorded replies to hold against log and database, nil for none.
@@ -167,8 +169,8 @@ func (a *auditor) shards(ctx context.Context, bounds []stream.Bounds) []heads {
 // shard that retention has emptied is complete from now on.
 func (a *auditor) oldest(ctx context.Context, b stream.Bounds) (time.Time, error) {
 	at := a.started
-	err := a.Log.Heads(ctx, stream.Bounds{Shard: b.Shard, From: 1, To: b.To}, func(h stream.Head) error {
-		at = h.Time
+	err := a.Log.Outlines(ctx, stream.Bounds{Shard: b.Shard, From: 1, To: b.To}, func(o *stream.Outline) error {
+		at = o.Time
 		return errStop
 	})
 	if err != nil && !errors.Is(err, errStop) {
@@ -236,9 +238,9 @@ func (a *auditor) join(ctx context.Context, window []record, high ulid.ULID) ([]
 	return slices.Clone(window[now:]), nil
 }
 
-// distinct drops copies: a mail is settled when one of its copies is.
+// distinct drops copies, in place: a mail is settled when one of its copies is.
 func (a *auditor) distinct(sorted []record) []record {
-	out := sorted[:0:0]
+	out := sorted[:0]
 	for _, r := range sorted {
 		if n := len(out); n > 0 && out[n-1].id == r.id {
 			out[n-1].settled = out[n-1].settled || r.settled

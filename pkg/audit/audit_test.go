@@ -53,12 +53,17 @@ func (w *world) Snapshot(_ context.Context, since time.Time) ([]stream.Bounds, e
 	return all, nil
 }
 
-func (w *world) Heads(_ context.Context, b stream.Bounds, fn func(stream.Head) error) error {
+func (w *world) Outlines(_ context.Context, b stream.Bounds, fn func(*stream.Outline) error) error {
 	for seq := max(b.From, w.first[b.Shard]); seq <= b.To; seq++ {
 		if w.hole(b.Shard, seq) {
 			continue
 		}
-		if err := fn(w.shards[b.Shard][seq-1]); err != nil {
+		h := w.shards[b.Shard][seq-1]
+		o := stream.Outline{ID: h.ID, Size: int64(h.Envelope.GetSize()), SHA256: [32]byte(h.Envelope.GetSha256()), Shard: h.Shard, Sequence: h.Sequence, Time: h.Time}
+		for _, to := range h.Envelope.GetRecipients() {
+			o.Mailboxes = append(o.Mailboxes, []byte(to.GetMailbox()))
+		}
+		if err := fn(&o); err != nil {
 			return err
 		}
 	}

@@ -51,13 +51,14 @@ func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) h
 			}
 			return err
 		}
-		err := log.Heads(ctx, b, func(h stream.Head) error {
-			r := newRecord(h, settled)
-			if h.Index == 0 {
-				if err := gaps(h.Sequence - 1 - min(uint64(h.Envelope.GetParts()), h.Sequence-1)); err != nil {
+		var boxes boxes
+		err := log.Outlines(ctx, b, func(o *stream.Outline) error {
+			r := newRecord(o, settled, &boxes)
+			if o.Index == 0 {
+				if err := gaps(o.Sequence - 1 - min(uint64(o.Parts), o.Sequence-1)); err != nil {
 					return err
 				}
-				next, at = h.Sequence+1, r.at
+				next, at = o.Sequence+1, r.at
 			}
 			if stop = !yield(r, nil); stop {
 				return errStop
@@ -73,22 +74,28 @@ func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) h
 	}
 }
 
-func newRecord(h stream.Head, settled uint64) record {
-	r := record{
-		id: h.ID, settled: h.Sequence <= settled, at: h.Time.UnixMilli(), bad: h.Err,
-		shard: h.Shard, sequence: h.Sequence, index: h.Index,
+func newRecord(o *stream.Outline, settled uint64, boxes *boxes) record {
+	return record{
+		id: o.ID, size: o.Size, sha: o.SHA256, settled: o.Sequence <= settled, at: o.Time.UnixMilli(), bad: o.Err, boxes: boxes.of(o.Mailboxes),
+		shard: o.Shard, sequence: o.Sequence, index: o.Index,
 	}
-	if h.Envelope != nil {
-		r.size = int64(h.Envelope.GetSize())
-		copy(r.sha[:], h.Envelope.GetSha256())
-		r.boxes = make([][16]byte, 0, len(h.Envelope.GetRecipients()))
-		for _, to := range h.Envelope.GetRecipients() {
-			if box := mailstore.Mbox(to.GetMailbox()); !slices.Contains(r.boxes, box) {
-				r.boxes = append(r.boxes, box)
-			}
+}
+
+// boxes makes the keys of mailboxes, many in one piece of memory.
+type boxes [][16]byte
+
+// of is the keys of different mailboxes.
+func (b *boxes) of(mailboxes [][]byte) [][16]byte {
+	if cap(*b)-len(*b) < len(mailboxes) {
+		*b = make(boxes, 0, max(1024, len(mailboxes)))
+	}
+	from := len(*b)
+	for _, mailbox := range mailboxes {
+		if box := mailstore.MboxOf(mailbox); !slices.Contains((*b)[from:], box) {
+			*b = append(*b, box)
 		}
 	}
-	return r
+	return (*b)[from:len(*b):len(*b)]
 }
 
 func (r record) row() mailstore.Row { return mailstore.Row{ID: r.id, Size: r.size, SHA256: r.sha} }

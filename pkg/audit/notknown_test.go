@@ -36,15 +36,15 @@ func (b broken) SettledUpTo(ctx context.Context, shard int, consumer string) (ui
 	return b.world.SettledUpTo(ctx, shard, consumer)
 }
 
-func (b broken) Heads(ctx context.Context, bounds stream.Bounds, fn func(stream.Head) error) error {
+func (b broken) Outlines(ctx context.Context, bounds stream.Bounds, fn func(*stream.Outline) error) error {
 	if b.heads && bounds.Shard == 1 {
 		bounds.To /= 2
-		if err := b.world.Heads(ctx, bounds, fn); err != nil {
+		if err := b.world.Outlines(ctx, bounds, fn); err != nil {
 			return err
 		}
 		return errAway
 	}
-	return b.world.Heads(ctx, bounds, fn)
+	return b.world.Outlines(ctx, bounds, fn)
 }
 
 func (b broken) Refresh(ctx context.Context) error {

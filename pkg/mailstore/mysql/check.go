@@ -1,6 +1,7 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/hex"
@@ -31,7 +32,8 @@ func (s *Store) Sum(ctx context.Context, from, to ulid.ULID) (sum mailstore.Sum,
 func (s *Store) SumOf(ctx context.Context, ids []ulid.ULID) (sum mailstore.Sum, err error) {
 	start := time.Now()
 	for day, some := range days(ids, func(id ulid.ULID) ulid.ULID { return id }) {
-		query := append([]byte(sums+"day="), strconv.Itoa(int(day))...)
+		query := append(make([]byte, 0, 256+36*len(some)), sums+"day="...)
+		query = append(query, strconv.Itoa(int(day))...)
 		query = appendIDs(append(query, " AND id IN ("...), some)
 		if err = s.add(ctx, &sum, string(append(query, ')'))); err != nil {
 			break
@@ -53,7 +55,8 @@ func (s *Store) add(ctx context.Context, sum *mailstore.Sum, query string, args 
 func (s *Store) Lines(ctx context.Context, lines []mailstore.Line) (n int, err error) {
 	start := time.Now()
 	for day, some := range days(lines, func(l mailstore.Line) ulid.ULID { return l.ID }) {
-		query := append([]byte("SELECT COUNT(*) FROM inbox WHERE day="), strconv.Itoa(int(day))...)
+		query := append(make([]byte, 0, 256+75*len(some)), "SELECT COUNT(*) FROM inbox WHERE day="...)
+		query = append(query, strconv.Itoa(int(day))...)
 		query = append(query, " AND (mbox, id) IN ("...)
 		for i, l := range some {
 			if i > 0 {
@@ -89,17 +92,18 @@ func (s *Store) Damaged(ctx context.Context, mails []mailstore.Row) (damaged []u
 
 // days cuts a list into pieces for one statement, each of one day, so that one partition is opened.
 func days[T any](list []T, id func(T) ulid.ULID) func(yield func(uint32, []T) bool) {
+	day := func(v T) uint32 { return mailstore.Day(id(v)) }
 	return func(yield func(uint32, []T) bool) {
-		sorted := slices.IsSortedFunc(list, func(x, y T) int { return id(x).Compare(id(y)) })
-		if !sorted {
-			list = slices.SortedFunc(slices.Values(list), func(x, y T) int { return id(x).Compare(id(y)) })
+		byDay := func(x, y T) int { return cmp.Compare(day(x), day(y)) }
+		if !slices.IsSortedFunc(list, byDay) {
+			list = slices.SortedStableFunc(slices.Values(list), byDay)
 		}
 		for len(list) > 0 {
-			day, n := mailstore.Day(id(list[0])), 1
-			for n < len(list) && n < checkRows && mailstore.Day(id(list[n])) == day {
+			n := 1
+			for n < len(list) && n < checkRows && day(list[n]) == day(list[0]) {
 				n++
 			}
-			if !yield(day, list[:n]) {
+			if !yield(day(list[0]), list[:n]) {
 				return
 			}
 			list = list[n:]
