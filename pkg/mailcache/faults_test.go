@@ -64,7 +64,7 @@ func TestDeadCacheSlowsNothing(t *testing.T) {
 			c := open(t, mailcache.Config{Addrs: addrs, Timeout: 100 * time.Millisecond}, nil)
 			took := hammer(t, c)
 			t.Logf("2,560 operations in %v", took)
-			if took > 3*time.Second {
+			if took > 30*time.Second { // one timeout each would be four minutes
 				t.Error("too slow")
 			}
 		})

@@ -242,7 +242,7 @@ func TestSilentServerCostsTheTimeoutOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if took := time.Since(start); took > 2*time.Second {
+	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("64 requests took %v", took)
 	}
 }

@@ -13,7 +13,7 @@ func (c *Cache) PageAndMessage(mailbox string, id ulid.ULID) (page []mailstore.E
 	pageAt, mailAt := pageKey(mailbox), messageKey(id)
 	found := c.getBoth(pageAt, mailAt)
 	if i := found[pageAt]; i != nil && i.Flags != placeholder {
-		page, _ = decodePage(i.Value) // what cannot be read is not there
+		page, _, _ = decodePage(i.Value, PageEntries) // what cannot be read is not there
 	}
 	if i := found[mailAt]; i != nil {
 		item, _ = decodeItem(i.Value)

@@ -26,36 +26,39 @@ func pageKey(mailbox string) string {
 	return "i:" + base64.RawURLEncoding.EncodeToString(mbox[:])
 }
 
-// Page returns the newest PageEntries mails of a mailbox, from the cache or else from load, which must ask the database
-// for exactly those. The only errors are those of load.
-func (c *Cache) Page(ctx context.Context, mailbox string, load func(context.Context) ([]mailstore.Entry, error)) ([]mailstore.Entry, error) {
+// Page returns the newest most mails of a mailbox, PageEntries at most, from the cache or else from load, which must ask
+// the database for exactly PageEntries. whole says that the mailbox has no others. The only errors are those of load.
+func (c *Cache) Page(ctx context.Context, mailbox string, most int, load func(context.Context) ([]mailstore.Entry, error)) (entries []mailstore.Entry, whole bool, err error) {
 	key := pageKey(mailbox)
-	entries, ours := c.findPage(key)
-	if entries != nil {
-		return entries, nil
+	found, ours := c.findPage(key)
+	if found != nil {
+		if entries, whole, err = decodePage(found.Value, most); err == nil {
+			return entries, whole && len(entries) < PageEntries, nil
+		}
+		ours = found // of another version: replace it
 	}
 	// From here on a deletion makes our page fail to replace our placeholder, so the database is asked after it is there.
-	entries, err := load(ctx)
-	if err != nil || ours == nil {
-		return entries, err
+	entries, err = load(ctx)
+	if err != nil {
+		return nil, false, err
 	}
-	ours.Value, ours.Flags, ours.Expiration = encodePage(entries[:min(len(entries), PageEntries)]), 0, seconds(PageTTL)
-	// It fails when the placeholder was deleted or replaced meanwhile: then our page is too old to be cached.
-	_ = c.do("fill_page", key, func(string) error { return c.client.CompareAndSwap(ours) })
-	return entries, nil
+	entries = entries[:min(len(entries), PageEntries)]
+	if ours != nil {
+		ours.Value, ours.Flags, ours.Expiration = encodePage(entries), 0, seconds(PageTTL)
+		// It fails when the placeholder was deleted or replaced meanwhile: then our page is too old to be cached.
+		_ = c.do("fill_page", key, func(string) error { return c.client.CompareAndSwap(ours) })
+	}
+	return entries[:min(len(entries), most)], len(entries) < PageEntries && len(entries) <= most, nil
 }
 
 // findPage returns the page; or our placeholder, to be replaced; or neither, when somebody else is filling the page.
-func (c *Cache) findPage(key string) ([]mailstore.Entry, *memcache.Item) {
+func (c *Cache) findPage(key string) (found, ours *memcache.Item) {
 	found, err := c.get("get_page", key)
 	if err == nil {
 		if found.Flags == placeholder {
 			return nil, nil
 		}
-		if entries, err := decodePage(found.Value); err == nil {
-			return entries, nil
-		}
-		return nil, found // of another version: replace it
+		return found, nil
 	}
 	if !errors.Is(err, memcache.ErrCacheMiss) {
 		return nil, nil
@@ -66,7 +69,7 @@ func (c *Cache) findPage(key string) ([]mailstore.Entry, *memcache.Item) {
 	}); err != nil {
 		return nil, nil
 	}
-	ours, err := c.get("get_page", key)
+	ours, err = c.get("get_page", key)
 	if err != nil || string(ours.Value) != token {
 		return nil, nil // deleted, or deleted and begun anew by somebody else
 	}

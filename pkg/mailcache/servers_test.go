@@ -96,7 +96,7 @@ func TestValuesOfOtherVersions(t *testing.T) {
 		if _, err := decodeItem(b); err == nil {
 			t.Errorf("item %x: no error", b)
 		}
-		if _, err := decodePage(b); err == nil && len(b) != 0 {
+		if _, _, err := decodePage(b, PageEntries); err == nil && len(b) != 0 {
 			t.Errorf("page %x: no error", b)
 		}
 	}
@@ -109,7 +109,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte{format, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, _ = decodeItem(b)
-		if entries, err := decodePage(b); err == nil && len(entries) > PageEntries {
+		if entries, _, err := decodePage(b, PageEntries); err == nil && len(entries) > PageEntries {
 			t.Errorf("a page of %d", len(entries))
 		}
 	})

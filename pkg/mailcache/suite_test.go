@@ -134,7 +134,7 @@ func page(n int) []mailstore.Entry {
 	entries := []mailstore.Entry{}
 	for i := range n {
 		id := ulid.MustNewDefault(time.Now().Add(-time.Duration(i) * time.Minute))
-		entries = append(entries, mailstore.Entry{ID: id, Mailbox: "a@example.com", Sender: "s@example.net", Size: int64(i), Flags: 1<<63 + uint64(i),
+		entries = append(entries, mailstore.Entry{ID: id, Mailbox: "a@example.com", Sender: "s@example.net", Size: int64(i), Flags: 1<<63 + uint64(i), Stored: time.UnixMilli(1_800_000_000_000 + int64(i)).UTC(), Seen: i%2 == 1,
 			IP: netip.MustParseAddr("2001:db8::1"), Received: id.Timestamp().UTC(), Derived: mailstore.Derived{Subject: fmt.Sprint("mail ", i), HasAttachment: i%2 == 0}})
 	}
 	return entries
@@ -143,7 +143,7 @@ func page(n int) []mailstore.Entry {
 // ask reads a page and says whether the database was asked.
 func ask(t *testing.T, c *mailcache.Cache, mailbox string, inDatabase []mailstore.Entry) (got []mailstore.Entry, asked bool) {
 	t.Helper()
-	got, err := c.Page(t.Context(), mailbox, func(context.Context) ([]mailstore.Entry, error) {
+	got, _, err := c.Page(t.Context(), mailbox, mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
 		asked = true
 		return inDatabase, nil
 	})
@@ -173,7 +173,7 @@ func pagesAreLoadedOnce(t *testing.T, c *mailcache.Cache) {
 
 // New mail is stored, and announced, while a reader has asked the database but not yet filled the page.
 func deletionWhileLoading(t *testing.T, c *mailcache.Cache) {
-	got, err := c.Page(t.Context(), "a@example.com", func(context.Context) ([]mailstore.Entry, error) {
+	got, _, err := c.Page(t.Context(), "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
 		old := page(1)
 		c.DeletePages([]string{"a@example.com"})
 		return old, nil
@@ -188,7 +188,7 @@ func deletionWhileLoading(t *testing.T, c *mailcache.Cache) {
 
 // The same, and another reader has filled the page anew before the first is done.
 func slowReader(t *testing.T, c *mailcache.Cache) {
-	_, err := c.Page(t.Context(), "a@example.com", func(context.Context) ([]mailstore.Entry, error) {
+	_, _, err := c.Page(t.Context(), "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
 		old := page(1)
 		c.DeletePages([]string{"a@example.com"})
 		if got, asked := ask(t, c, "a@example.com", page(2)); !asked || len(got) != 2 {
@@ -205,7 +205,7 @@ func slowReader(t *testing.T, c *mailcache.Cache) {
 }
 
 func onlyOneFills(t *testing.T, c *mailcache.Cache) {
-	_, err := c.Page(t.Context(), "a@example.com", func(context.Context) ([]mailstore.Entry, error) {
+	_, _, err := c.Page(t.Context(), "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
 		// A second reader is served from the database meanwhile.
 		if got, asked := ask(t, c, "a@example.com", page(5)); !asked || len(got) != 5 {
 			t.Errorf("asked %v, %d entries", asked, len(got))
@@ -222,7 +222,7 @@ func onlyOneFills(t *testing.T, c *mailcache.Cache) {
 
 func failedLoad(t *testing.T, c *mailcache.Cache) {
 	away := errors.New("database away")
-	_, err := c.Page(t.Context(), "a@example.com", func(context.Context) ([]mailstore.Entry, error) { return nil, away })
+	_, _, err := c.Page(t.Context(), "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) { return nil, away })
 	if !errors.Is(err, away) {
 		t.Fatal(err)
 	}
@@ -231,14 +231,28 @@ func failedLoad(t *testing.T, c *mailcache.Cache) {
 	}
 }
 
-// More than a page is answered in full and cached in part.
+// However long the mailbox, and however few are wanted: what is answered is the newest, and whether that is all is known.
 func longPage(t *testing.T, c *mailcache.Cache) {
-	long := page(mailcache.PageEntries + 20)
-	if got, _ := ask(t, c, "a@example.com", long); len(got) != len(long) {
-		t.Errorf("%d entries, want %d", len(got), len(long))
-	}
-	if got, asked := ask(t, c, "a@example.com", nil); asked || len(got) != mailcache.PageEntries {
-		t.Errorf("asked %v, %d entries", asked, len(got))
+	for _, length := range []int{0, 1, 5, mailcache.PageEntries - 1, mailcache.PageEntries, mailcache.PageEntries + 20} {
+		for _, most := range []int{1, 5, mailcache.PageEntries} {
+			mailbox, long := fmt.Sprintf("u%d-%d@example.com", length, most), page(length)
+			for _, source := range []string{"database", "cache"} {
+				got, whole, err := c.Page(t.Context(), mailbox, most, func(context.Context) ([]mailstore.Entry, error) {
+					if source == "cache" {
+						t.Errorf("%d of %d: the database is asked twice", most, length)
+					}
+					return long, nil
+				})
+				if err != nil || len(got) != min(most, length, mailcache.PageEntries) || whole != (length <= most && length < mailcache.PageEntries) {
+					t.Errorf("%d of %d from the %s: %d entries, all of them: %v (%v)", most, length, source, len(got), whole, err)
+				}
+				for i := range got {
+					if !reflect.DeepEqual(got[i], long[i]) {
+						t.Errorf("entry %d is %+v, want %+v", i, got[i], long[i])
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -47,6 +47,8 @@ func (e *encoder) boolean(v bool) {
 type decoder struct {
 	b   []byte
 	bad bool
+	// all is what b began as, when its texts shall be shares of one string instead of one each.
+	all string
 }
 
 func newDecoder(b []byte) *decoder {
@@ -77,7 +79,14 @@ func (d *decoder) bytes() []byte {
 	return v
 }
 
-func (d *decoder) text() string { return string(d.bytes()) }
+func (d *decoder) text() string {
+	v := d.bytes()
+	if d.all == "" {
+		return string(v)
+	}
+	end := len(d.all) - len(d.b)
+	return d.all[end-len(v) : end]
+}
 
 func (d *decoder) derived() mailstore.Derived {
 	return mailstore.Derived{HdrFrom: d.text(), HdrTo: d.text(), Subject: d.text(), Charset: d.text(), ContentType: d.text(),
@@ -142,28 +151,34 @@ func encodePage(entries []mailstore.Entry) []byte {
 	return e.b
 }
 
-func decodePage(b []byte) ([]mailstore.Entry, error) {
+// decodePage reads the newest most entries of a page. whole says that there are no others.
+func decodePage(b []byte, most int) (entries []mailstore.Entry, whole bool, err error) {
 	d := newDecoder(b)
 	n := d.number()
 	if d.bad || n > PageEntries {
-		return nil, errFormat
+		return nil, false, errFormat
 	}
-	entries := make([]mailstore.Entry, 0, n)
-	for range n {
-		var e mailstore.Entry
-		if len(d.b) < len(ulid.ULID{}) {
-			return nil, errFormat
-		}
-		d.b = d.b[copy(e.ID[:], d.b):]
-		e.Mailbox, e.Sender, e.Size, e.Flags = d.text(), d.text(), int64(d.number()), d.number()
-		e.IP, _ = netip.AddrFromSlice(d.bytes())
-		e.Received, e.Stored = time.UnixMilli(int64(d.number())).UTC(), time.UnixMilli(int64(d.number())).UTC()
-		e.Seen = d.number() == 1
-		e.Derived = d.derived()
-		entries = append(entries, e)
+	d.all = string(d.b)
+	whole = n <= uint64(most)
+	entries = make([]mailstore.Entry, min(n, uint64(most)))
+	for i := range entries {
+		d.entry(&entries[i])
 	}
-	if d.bad || len(d.b) > 0 {
-		return nil, errFormat
+	if d.bad || whole && len(d.b) > 0 {
+		return nil, false, errFormat
 	}
-	return entries, nil
+	return entries, whole, nil
+}
+
+func (d *decoder) entry(e *mailstore.Entry) {
+	if len(d.b) < len(ulid.ULID{}) {
+		d.b, d.bad = nil, true
+		return
+	}
+	d.b = d.b[copy(e.ID[:], d.b):]
+	e.Mailbox, e.Sender, e.Size, e.Flags = d.text(), d.text(), int64(d.number()), d.number()
+	e.IP, _ = netip.AddrFromSlice(d.bytes())
+	e.Received, e.Stored = time.UnixMilli(int64(d.number())).UTC(), time.UnixMilli(int64(d.number())).UTC()
+	e.Seen = d.number() == 1
+	e.Derived = d.derived()
 }

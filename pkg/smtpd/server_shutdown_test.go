@@ -26,7 +26,7 @@ func TestShutdownTellsIdleClientsAtOnce(t *testing.T) {
 	if err := srv.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("took %v", took)
 	}
 	for _, c := range []*client{fresh, greeted, secure} {

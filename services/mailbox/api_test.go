@@ -99,6 +99,7 @@ func TestMessageSourceAndParts(t *testing.T) {
 // TestConditions: what has not changed is not sent again, also compressed; a range is a range of the source.
 func TestConditions(t *testing.T) {
 	in := start(t, nil)
+	d := describe(t, in)
 	id := readingtest.Put(t, in.store, withFile+strings.Repeat("x", 4000), ann)
 	mail := list(ann) + "/" + id.String()
 	for _, path := range []string{list(ann), mail, mail + "/raw", mail + "/parts/2", "/openapi.json", "/docs"} {
@@ -110,6 +111,7 @@ func TestConditions(t *testing.T) {
 			}
 			for _, match := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
 				again := in.status(in.get(path, "Accept-Encoding", encoding, "If-None-Match", match), http.StatusNotModified)
+				d.check(again)
 				if again.body != "" || again.Header.Get("ETag") == "" || again.Header.Get("Cache-Control") == "" {
 					t.Errorf("%s: 304 with %q %v", path, again.body, again.Header)
 				}
@@ -123,6 +125,9 @@ func TestConditions(t *testing.T) {
 	in.status(in.get(list(ann), "If-None-Match", before), http.StatusOK)
 	whole := in.get(mail + "/raw").body
 	part := in.status(in.get(mail+"/raw", "Range", "bytes=10-4000"), http.StatusPartialContent)
+	d.check(part)
+	d.check(in.status(in.get(mail+"/raw", "Range", "bytes=1000000-"), http.StatusRequestedRangeNotSatisfiable))
+	d.check(in.status(in.get(mail+"/raw", "If-Match", `"other"`), http.StatusPreconditionFailed))
 	if part.body != whole[10:4001] {
 		t.Error("the range is another")
 	}
@@ -208,4 +213,34 @@ func TestDocumentationNeedsNothingFromElsewhere(t *testing.T) {
 	if policy := page.Header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'; style-src 'sha256-") {
 		t.Error(policy)
 	}
+}
+
+// TestCacheAwayCostsTimeOnly: dead, hanging, or empty again.
+func TestCacheAwayCostsTimeOnly(t *testing.T) {
+	in := start(t, nil)
+	id := readingtest.Put(t, in.store, withFile, ann).String()
+	look := func(what string) {
+		t.Helper()
+		for range 3 {
+			if page := decode[api.List](t, in.status(in.get(list(ann)), http.StatusOK)); len(page.Messages) != 1 {
+				t.Fatalf("%s: %+v", what, page)
+			}
+			in.status(in.get(list(ann)+"/"+id), http.StatusOK)
+			if raw := in.status(in.get(list(ann)+"/"+id+"/raw?as=sent"), http.StatusOK); raw.body != withFile {
+				t.Fatalf("%s: %q", what, raw.body)
+			}
+			in.status(in.get(list(ben)), http.StatusOK)
+			in.status(in.get(list(ben)+"/"+id), http.StatusNotFound)
+		}
+	}
+	look("cache there")
+	in.cache.Stop()
+	look("cache hangs")
+	in.cache.Continue()
+	look("cache back")
+	in.cache.Kill()
+	look("cache dead")
+	in.status(in.do(http.MethodDelete, list(ben), ""), http.StatusOK)
+	in.cache.Restart()
+	look("cache empty")
 }

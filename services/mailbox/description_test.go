@@ -66,14 +66,15 @@ func (d *description) hold(r route, a answer) {
 	status := strconv.Itoa(a.StatusCode)
 	described, ok := r.operation["responses"].(map[string]any)[status].(map[string]any)
 	switch {
-	case a.StatusCode == http.StatusNotModified, a.StatusCode == http.StatusPartialContent, a.StatusCode == http.StatusRequestedRangeNotSatisfiable:
-		return
 	case !ok:
 		d.t.Errorf("%s %s: status %s is not described: %.300s", r.method, a.Request.URL, status, a.body)
 		return
 	}
 	media, _, _ := strings.Cut(a.Header.Get("Content-Type"), ";")
-	contents := described["content"].(map[string]any)
+	contents, ok := described["content"].(map[string]any)
+	if !ok {
+		return
+	}
 	if contents[media] == nil {
 		if contents["*/*"] == nil {
 			d.t.Errorf("%s %s: %s with %s is not described", r.method, a.Request.URL, status, media)

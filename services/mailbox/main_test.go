@@ -24,7 +24,7 @@ const ann, ben = "ann@example.com", "ben@example.com"
 
 // inbox is a running service.
 type inbox struct {
-	t      *testing.T
+	t      testing.TB
 	store  *readingtest.Database
 	cache  *memcachedtest.Server
 	url    string
@@ -33,6 +33,11 @@ type inbox struct {
 
 // start runs a service on a free port, with a database and a memcached of its own.
 func start(t *testing.T, change func(*mailbox.Config)) *inbox {
+	t.Helper()
+	return startFor(t, change)
+}
+
+func startFor(t testing.TB, change func(*mailbox.Config)) *inbox {
 	t.Helper()
 	in := &inbox{t: t, store: readingtest.Store(t), cache: memcachedtest.Start(t)}
 	logger := slog.New(slog.DiscardHandler)

@@ -44,5 +44,5 @@ func (c *ProcessConfig) Open(e *process.Env) (Deps, func(), error) {
 		closeAll()
 		return Deps{}, nil, errors.New("this database cannot be read by mailbox")
 	}
-	return Deps{Conn: conn, Store: store, Cache: cache, Logger: e.Logger, Metrics: e.Metrics, Health: e.Health}, closeAll, nil
+	return Deps{Conn: conn, Store: store, Cache: cache, Logger: e.Logger, Metrics: e.Metrics, Health: e.Health, LogPII: e.Log.PII}, closeAll, nil
 }

@@ -75,4 +75,6 @@ func (s settings) run(ctx context.Context) error {
 	return nil
 }
 
-func micro(perMail time.Duration) string { return fmt.Sprintf("%.2f", float64(perMail.Nanoseconds())/1000) }
+func micro(perMail time.Duration) string {
+	return fmt.Sprintf("%.2f", float64(perMail.Nanoseconds())/1000)
+}

@@ -79,11 +79,11 @@ func (r *Reader) Close() {
 func (r *Reader) List(ctx context.Context, mailbox string, q mailstore.Query) ([]mailstore.Entry, error) {
 	q.Limit = limitOf(q.Limit)
 	if q.Contains == "" && r.deps.Cache != nil {
-		page, fromCache, err := r.page(ctx, mailbox)
+		page, whole, fromCache, err := r.page(ctx, mailbox, q)
 		if err != nil {
 			return nil, err
 		}
-		if entries, all := cut(page, q); all {
+		if entries, all := cut(page, whole, q); all {
 			r.count("list", fromCache)
 			return r.graves.without(mailbox, entries), nil
 		}
@@ -112,24 +112,31 @@ func limitOf(limit int) int {
 	return min(limit, mailstore.MaxLimit)
 }
 
-// page returns the newest mails of a mailbox, mailcache.PageEntries of them unless there are fewer.
-func (r *Reader) page(ctx context.Context, mailbox string) (page []mailstore.Entry, fromCache bool, err error) {
+// page returns as much of the newest page of a mailbox as can be of use for q. whole says that the mailbox has no more.
+func (r *Reader) page(ctx context.Context, mailbox string, q mailstore.Query) (page []mailstore.Entry, whole, fromCache bool, err error) {
+	most := mailcache.PageEntries
+	if q.Before == (ulid.ULID{}) {
+		most = min(most, q.Limit)
+	}
 	fromCache = true
-	page, err = r.deps.Cache.Page(ctx, mailbox, func(ctx context.Context) ([]mailstore.Entry, error) {
+	page, whole, err = r.deps.Cache.Page(ctx, mailbox, most, func(ctx context.Context) ([]mailstore.Entry, error) {
 		fromCache = false
 		return r.pages.do(ctx, mailbox, func(ctx context.Context) ([]mailstore.Entry, error) {
 			return r.deps.Store.List(ctx, mailbox, mailstore.Query{Limit: mailcache.PageEntries})
 		})
 	})
 	if err != nil {
-		return nil, false, fmt.Errorf("listing a mailbox: %w", err)
+		return nil, false, false, fmt.Errorf("listing a mailbox: %w", err)
 	}
-	return page, fromCache, nil
+	return page, whole, fromCache, nil
 }
 
 // cut takes what q asks for out of the newest page. all is false when the page does not reach back far enough to tell.
-func cut(page []mailstore.Entry, q mailstore.Query) (entries []mailstore.Entry, all bool) {
+func cut(page []mailstore.Entry, whole bool, q mailstore.Query) (entries []mailstore.Entry, all bool) {
 	var none ulid.ULID
+	if q.After == none && q.Before == none && (len(page) >= q.Limit || whole) {
+		return page[:min(len(page), q.Limit)], true
+	}
 	entries = make([]mailstore.Entry, 0, min(q.Limit, len(page)))
 	for _, e := range page {
 		if q.After != none && e.ID.Compare(q.After) <= 0 {
@@ -142,7 +149,7 @@ func cut(page []mailstore.Entry, q mailstore.Query) (entries []mailstore.Entry, 
 			return entries, true
 		}
 	}
-	return entries, len(page) < mailcache.PageEntries
+	return entries, whole
 }
 
 func (r *Reader) count(what string, fromCache bool) {

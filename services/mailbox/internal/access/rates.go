@@ -41,7 +41,7 @@ func (l *Rates) Handler(next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if wait := l.take(networkOf(Client(r.Context()))); wait > 0 {
+		if wait := l.take(Network(Client(r.Context()))); wait > 0 {
 			l.limited()
 			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
 			problem.Write(w, http.StatusTooManyRequests, "Too many requests from this address; try again in a moment.")
@@ -85,7 +85,8 @@ func (l *Rates) sweep(now time.Time) {
 	}
 }
 
-func networkOf(addr netip.Addr) netip.Prefix {
+// Network is what counts as one client: an IPv4 address, or an IPv6 /64.
+func Network(addr netip.Addr) netip.Prefix {
 	bits := 32
 	if addr.Is6() {
 		bits = 64

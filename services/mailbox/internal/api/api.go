@@ -45,6 +45,7 @@ func New(mux *http.ServeMux, deps Deps) *API {
 	// Their handlers fill a variable at the first request without a lock, and their pages load scripts from elsewhere.
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
 	cfg.CreateHooks = nil // it would write a URL made of the client's Host header into every answer
+	cfg.Formats = map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat()}
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"token": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Made by `sluicectl token`. Not needed where the inbox is open."},
@@ -60,6 +61,11 @@ func New(mux *http.ServeMux, deps Deps) *API {
 
 // Describe adds an operation that another package serves to the description. Its errors need not be named.
 func (a *API) Describe(op *huma.Operation) { a.huma.OpenAPI().AddOperation(op) }
+
+// unchanged describes the answer to If-None-Match.
+func unchanged() map[string]*huma.Response {
+	return map[string]*huma.Response{"304": {Description: "Not changed since."}}
+}
 
 // Address is the path parameter that names a mailbox.
 type Address struct {

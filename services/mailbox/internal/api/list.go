@@ -52,6 +52,7 @@ func (a *API) lists() {
 		OperationID: "list-messages", Method: http.MethodGet, Path: "/api/v1/mailboxes/{address}/messages",
 		Summary: "List a mailbox", Description: "Newest first. A mailbox without mail, whether it exists or not, is an empty list.",
 		Errors:      []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusTooManyRequests, http.StatusServiceUnavailable},
+		Responses:   unchanged(),
 		Middlewares: huma.Middlewares{waitLonger},
 	}, a.list)
 }

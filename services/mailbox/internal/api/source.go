@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailparse"
 	"github.com/sluice-mail/sluice/services/internal/reading"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
 )
 
 const (
@@ -38,14 +40,18 @@ type partInput struct {
 func (a *API) sources() {
 	errs := []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusTooManyRequests, http.StatusServiceUnavailable}
 	binary := func(media, what string) map[string]*huma.Response {
-		return map[string]*huma.Response{"200": {Description: what, Content: map[string]*huma.MediaType{
+		responses := unchanged()
+		responses["200"] = &huma.Response{Description: what, Content: map[string]*huma.MediaType{
 			media: {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}},
-		}}}
+		}}
+		return responses
 	}
+	ranges := binary(rfc822, "The source.")
+	ranges["206"] = &huma.Response{Description: "The range that was asked for.", Content: ranges["200"].Content}
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-source", Method: http.MethodGet, Path: "/api/v1/mailboxes/{address}/messages/{id}/raw",
 		Summary: "Download a mail's source", Description: "Ranges and conditions work as in RFC 9110.",
-		Errors: errs, Responses: binary(rfc822, "The source."),
+		Errors: append(slices.Clone(errs), http.StatusPreconditionFailed, http.StatusRequestedRangeNotSatisfiable), Responses: ranges,
 	}, a.raw)
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-part", Method: http.MethodGet, Path: "/api/v1/mailboxes/{address}/messages/{id}/parts/{n}",
@@ -71,7 +77,7 @@ func (a *API) raw(ctx context.Context, in *rawInput) (*huma.StreamResponse, erro
 		h := w.Header()
 		download(w, m.Entry.Size, rfc822, m.Entry.ID.String()+".eml")
 		h.Set("ETag", `"`+tag+`"`)
-		http.ServeContent(w, r, "", time.Time{}, content)
+		http.ServeContent(&asProblem{ResponseWriter: w}, r, "", time.Time{}, content)
 	}}, nil
 }
 
@@ -169,4 +175,33 @@ func Disposition(name string) string {
 		return plain
 	}
 	return plain + "; filename*=UTF-8''" + strings.ReplaceAll(url.QueryEscape(name), "+", "%20")
+}
+
+// asProblem turns the errors of http.ServeContent, which are plain text, into problems.
+type asProblem struct {
+	http.ResponseWriter
+	failed bool
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *asProblem) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *asProblem) WriteHeader(status int) {
+	switch {
+	case status < http.StatusBadRequest:
+		w.ResponseWriter.WriteHeader(status)
+	case !w.failed:
+		w.failed = true
+		w.Header().Del("Content-Disposition")
+		problem.Write(w.ResponseWriter, status, "The mail has another state, or no such range.")
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (w *asProblem) Write(p []byte) (int, error) {
+	if w.failed {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
 }

@@ -23,14 +23,16 @@ const IDHeader = "X-Request-Id"
 // Log is the access log and the metrics of requests.
 type Log struct {
 	logger   *slog.Logger
+	pii      bool
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 }
 
-// NewLog registers the metrics.
-func NewLog(logger *slog.Logger, reg prometheus.Registerer) *Log {
+// NewLog registers the metrics. pii lets clients' addresses into the log, not only their networks.
+func NewLog(logger *slog.Logger, pii bool, reg prometheus.Registerer) *Log {
 	l := &Log{
 		logger: logger,
+		pii:    pii,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_mailbox_requests_total",
 			Help: "Requests by the pattern of their path, or none, and by status.",
@@ -100,14 +102,22 @@ func (l *Log) end(r *http.Request, rec *recorder, s *seen, start time.Time) {
 	}
 	l.requests.WithLabelValues(s.pattern, strconv.Itoa(status)).Inc()
 	l.seconds.WithLabelValues(s.pattern).Observe(took.Seconds())
-	level := slog.LevelDebug
+	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelWarn
 	}
-	if l.logger.Enabled(r.Context(), level) {
-		l.logger.Log(r.Context(), level, "request", "request", s.id, "method", r.Method, "route", s.pattern, "status", status,
-			"bytes", rec.bytes, "ms", took.Milliseconds(), "client", access.Client(r.Context()).String())
+	if !l.logger.Enabled(r.Context(), level) {
+		return
 	}
+	client := access.Client(r.Context())
+	attrs := []slog.Attr{
+		slog.String("request", s.id), slog.String("method", r.Method), slog.String("route", s.pattern), slog.Int("status", status),
+		slog.Int64("bytes", rec.bytes), slog.Int64("dur_ms", took.Milliseconds()), slog.String("remote_net", access.Network(client).String()),
+	}
+	if l.pii {
+		attrs = append(attrs, slog.String("remote_ip", client.String()))
+	}
+	l.logger.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
 // recorder notes the status and the length of an answer.
