@@ -15,6 +15,7 @@ type Store interface {
 	Mailboxes
 	Deleter
 	Auditor
+	Checker
 	Keeper
 	// Ping says whether mail could be stored now: server there, tables there, settings usable.
 	Ping(ctx context.Context) error
