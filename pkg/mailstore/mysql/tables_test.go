@@ -7,8 +7,10 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,4 +132,54 @@ func TestDamageIsNoticed(t *testing.T) {
 			t.Errorf("%s: %v, %d bytes out", damage, err, out.Len())
 		}
 	}
+}
+
+// The ancestor's programs ask by hash, mail_id or recipient, in plain words. None of that may read the whole table.
+func TestAncestorsQuestionsUseAnIndex(t *testing.T) {
+	dsn := mysqltest.DSN(t)
+	s := open(t, store.Config{DSN: dsn})
+	var batch []mailstore.Mail
+	for i := range 400 {
+		batch = append(batch, storetest.NewMail(time.Now().Add(-time.Duration(i)*time.Minute), storetest.Text(500), fmt.Sprintf("box%d@example.com", i)))
+	}
+	if _, err := s.PutBatch(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, dsn, "ANALYZE TABLE inbox, mail, mail_raw")
+	db, m := openDB(t, dsn), batch[123]
+	for column, value := range map[string]any{
+		"hash": hex.EncodeToString(m.ID[:]), "mail_id": binary.BigEndian.Uint64(m.ID[:8]), "recipient": "box123@example.com",
+	} {
+		var n int
+		if err := db.QueryRow("SELECT COUNT(*) FROM new_mail WHERE "+column+" = ? AND hash = ?", value, hex.EncodeToString(m.ID[:])).Scan(&n); err != nil || n == 0 {
+			t.Errorf("by %s: %d rows, %v", column, n, err)
+		}
+		var plan string
+		if err := db.QueryRow("EXPLAIN FORMAT=JSON SELECT * FROM new_mail WHERE "+column+" = ?", value).Scan(&plan); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(plan, `"ALL"`) || strings.Contains(plan, `"index"`) && strings.Contains(plan, `"access_type": "index"`) {
+			t.Errorf("by %s the whole table is read:\n%s", column, plan)
+		}
+	}
+}
+
+// Partitions are as few as the retention allows.
+func TestPartitionsFollowTheRetention(t *testing.T) {
+	for retention, want := range map[int]int{0: 3, 7: 17, 31: 41, 100: 18, 275: 43, 1000: 16} { // days
+		dsn := mysqltest.DSN(t)
+		open(t, store.Config{DSN: dsn, Retention: time.Duration(retention) * 24 * time.Hour})
+		var n int
+		if err := openDB(t, dsn).QueryRow("SELECT COUNT(*) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME='inbox'").Scan(&n); err != nil || n < want-2 || n > want+2 {
+			t.Errorf("%d days: %d partitions (%v), want about %d", retention, n, err, want)
+		}
+	}
+}
+
+// What is left of a version before the first release is named, not mixed with what is new.
+func TestOlderTablesAreRefused(t *testing.T) {
+	dsn := mysqltest.DSN(t)
+	exec(t, dsn, "CREATE TABLE sluice_schema (id INT PRIMARY KEY)")
+	s := openBare(t, store.Config{DSN: dsn})
+	expectClass(t, s.Migrate(t.Context()), mailstore.Pause, "before the first release")
 }
