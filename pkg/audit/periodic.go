@@ -45,13 +45,13 @@ func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, rep
 	p := &Periodic{
 		nc:        nc,
 		reader:    reader,
-		sources:   Sources{Log: reader, Dead: dead.New(nc), DB: db, Stones: tombstone.New(nc)},
+		sources:   Sources{Log: reader, Dead: dead.NewIndex(nc), DB: db, Stones: tombstone.New(nc)},
 		retention: retention,
 		repair:    repair,
 		logger:    logger,
 		unaccounted: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_audit_unaccounted",
-			Help: "Mails of the last audit that are neither stored, nor waiting, nor dead letters, or are stored wrong. Must be 0.",
+			Help: "Mails of the last audit that are neither stored, nor waiting, nor dead letters, or are stored wrong or not listed. Must be 0.",
 		}),
 		lost: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_audit_lost_messages",
@@ -195,7 +195,7 @@ func (p *Periodic) stretch(ctx context.Context, b stream.Bounds) (unaccounted in
 	p.saw(report)
 	if unaccounted = report.Unaccounted(); unaccounted > 0 {
 		p.open = append(p.open, b)
-		p.logger.Error("mail is unaccounted for; run sluicectl audit", "missing", report.Missing, "wrong", report.Wrong, "first", report.first())
+		p.logger.Error("mail is unaccounted for; run sluicectl audit", "missing", report.Missing, "wrong", report.Wrong, "unlisted", report.Unlisted, "first", report.first())
 	}
 	return unaccounted, nil
 }

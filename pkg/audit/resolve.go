@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/oklog/ulid/v2"
-
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 )
 
@@ -19,10 +16,8 @@ func (a *auditor) resolve(ctx context.Context) error {
 	if len(a.absentees) == 0 {
 		return nil
 	}
-	if a.dead == nil {
-		if err := a.listDead(ctx); err != nil {
-			return err
-		}
+	if err := a.Dead.Refresh(ctx); err != nil {
+		return err
 	}
 	for _, r := range a.absentees {
 		if err := a.resolveOne(ctx, r); err != nil {
@@ -33,21 +28,12 @@ func (a *auditor) resolve(ctx context.Context) error {
 	return nil
 }
 
-func (a *auditor) listDead(ctx context.Context) error {
-	letters := make(map[ulid.ULID]bool)
-	err := a.Dead.List(ctx, func(d dead.Letter) error {
-		letters[d.ID] = true
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("listing the dead letters: %w", err)
-	}
-	a.dead = letters
-	return nil
-}
-
 func (a *auditor) resolveOne(ctx context.Context, r record) error {
-	if a.dead[r.id] {
+	died, err := a.Dead.Has(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	if died {
 		a.report.Dead++
 		a.ack(r.id, ackDead, r.sha)
 		return nil
@@ -83,10 +69,14 @@ func (a *auditor) resolveOne(ctx context.Context, r record) error {
 
 // there looks once more whether the database has the mail.
 func (a *auditor) there(ctx context.Context, r record) (found bool, err error) {
+	good := false
 	err = a.DB.IDs(ctx, r.id, r.id, func(row mailstore.Row) error {
-		found = true
-		return a.verify(ctx, r, row)
+		found, good = true, a.verify(r, row)
+		return nil
 	})
+	if err == nil && good {
+		err = a.whole(ctx, []record{r})
+	}
 	if err != nil {
 		err = fmt.Errorf("reading the database: %w", err)
 	}

@@ -13,6 +13,7 @@ type Store interface {
 	Writer
 	Reader
 	Auditor
+	Checker
 	Keeper
 	// Ping says whether mail could be stored now: server there, tables there, settings usable.
 	Ping(ctx context.Context) error

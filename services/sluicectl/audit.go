@@ -102,7 +102,7 @@ func (c *ctl) join(ctx context.Context, e *process.Env, o audit.Options, repair 
 			return letters.Resend(ctx, m)
 		}
 	}
-	if answer.Report, err = audit.Run(ctx, audit.Sources{Log: reader, Dead: letters, DB: store, Stones: tombstone.New(conn)}, o); err != nil {
+	if answer.Report, err = audit.Run(ctx, audit.Sources{Log: reader, Dead: dead.NewIndex(conn), DB: store, Stones: tombstone.New(conn)}, o); err != nil {
 		return answer, err
 	}
 	lost, err := audit.LostStreams(ctx, conn)
@@ -125,8 +125,8 @@ func (c *ctl) join(ctx context.Context, e *process.Env, o audit.Options, repair 
 func writeAudit(w io.Writer, a audited) {
 	r := a.Report
 	fmt.Fprintf(w, "log:\t%d mails, %s; published again: %d\n", r.Mails, size(r.Bytes), r.Copies)
-	fmt.Fprintf(w, "stored %d\tpending %d\tdead %d\texpired %d\tmissing %d\twrong %d\textra %d\n",
-		r.Stored, r.Pending, r.Dead, r.Expired, r.Missing, r.Wrong, r.Extra)
+	fmt.Fprintf(w, "stored %d\tpending %d\tdead %d\texpired %d\tmissing %d\twrong %d\tunlisted %d\textra %d\n",
+		r.Stored, r.Pending, r.Dead, r.Expired, r.Missing, r.Wrong, r.Unlisted, r.Extra)
 	fmt.Fprintf(w, "dropped %d\terased %d\taccepted as lost %d\trepaired %d\n", r.Dropped, r.Erased, r.Accepted, r.Repaired)
 	if r.Purged > 0 {
 		fmt.Fprintf(w, "stored and no longer in the log:\t%d\n", r.Purged)

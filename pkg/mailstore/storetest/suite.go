@@ -41,6 +41,8 @@ func Run(t *testing.T, open Open) {
 		{"MailboxesAreApart", mailboxesAreApart},
 		{"UnknownMail", unknownMail},
 		{"IDsInOrder", idsInOrder},
+		{"SumsAndLines", sumsAndLines},
+		{"DamagedBytesAreNamed", damagedBytes},
 		{"ReindexRewritesDerivedOnly", reindex},
 		{"DropBefore", dropBefore},
 		{"OlderThanRetentionExpires", retention},
