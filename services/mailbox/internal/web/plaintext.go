@@ -7,7 +7,7 @@ import (
 )
 
 // address finds what a reader would want to click. Brackets and full stops at its end belong to the sentence.
-var address = regexp.MustCompile(`https?://[^\s<>"'\x60]{1,2000}[^\s<>"'\x60.,:;!?)\]}]`)
+var address = regexp.MustCompile(`https?://[^\s<>"'\x60]{1,1000}[^\s<>"'\x60.,:;!?)\]}]`)
 
 // linked is a plain text with its links made clickable and its quotations told apart.
 func linked(text string) template.HTML {

@@ -161,7 +161,7 @@ function state(word, off) {
   const live = $("#live");
   live.hidden = false;
   live.classList.toggle("off", Boolean(off));
-  $(".state", live).textContent = words[word];
+  $(".how", live).textContent = words[word];
 }
 
 // A browser opens six connections to one host, all tabs together: at most three tabs have a stream, the others ask. Where
