@@ -16,13 +16,14 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
 )
 
-// box is a mailbox that somebody waits for. readers, queued and again belong to the hub's lock; since and known to whoever
+// box is a mailbox that somebody waits for. readers, queued, again and deep belong to the hub's lock; since and known to whoever
 // looks at it, which is one at a time.
 type box struct {
 	mailbox string
 	readers map[*reader]struct{}
 	queued  bool // to be looked at, or being looked at
 	again   bool // something happened since that look began
+	deep    bool // the next look shall be a deep one
 
 	since time.Time               // the latest time of storing that was seen
 	known map[ulid.ULID]time.Time // mails that were stored since then, less the overlap
@@ -32,20 +33,26 @@ func newBox(mailbox string, now time.Time) *box {
 	return &box{mailbox: mailbox, readers: make(map[*reader]struct{}), since: now, known: make(map[ulid.ULID]time.Time)}
 }
 
-// fresh are the mails that were not there at the last look.
-func (b *box) fresh(ctx context.Context, r *reading.Reader) ([]*event, error) {
-	entries, err := entriesSince(ctx, r, b.mailbox, b.since.Add(-overlap))
-	var events []*event
-	for _, e := range entries {
-		if _, known := b.known[e.ID]; known {
-			continue
-		}
-		b.known[e.ID] = e.Stored
-		if e.Stored.After(b.since) {
-			b.since = e.Stored
-		}
-		events = append(events, newEvent(e))
+// fresh are the mails that were not there at the last look. An announcement comes at the end of its transaction, so looking
+// back a little is enough; a deep look also finds what was not announced.
+func (b *box) fresh(ctx context.Context, r *reading.Reader, deep bool) (events []*event, err error) {
+	back := shortly
+	if deep {
+		back = overlap
 	}
+	err = eachSince(ctx, r, b.mailbox, b.since.Add(-back), func(entries []mailstore.Entry) error {
+		for _, e := range entries {
+			if _, known := b.known[e.ID]; known {
+				continue
+			}
+			b.known[e.ID] = e.Stored
+			if e.Stored.After(b.since) {
+				b.since = e.Stored
+			}
+			events = append(events, newEvent(e))
+		}
+		return nil
+	})
 	for id, stored := range b.known {
 		if stored.Before(b.since.Add(-overlap)) {
 			delete(b.known, id)

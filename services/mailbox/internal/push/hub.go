@@ -26,6 +26,8 @@ const (
 	CheckRate  = 200
 	// overlap is how long a transaction may take from the moment that its mails are said to be stored at until they are visible.
 	overlap = time.Minute
+	// shortly is that time for what has just been announced.
+	shortly = 3 * time.Second
 	// lookers is how many mailboxes are looked at, at once.
 	lookers = 4
 	// lookTimeout bounds one look.
@@ -53,7 +55,8 @@ type Hub struct {
 	wake    chan struct{} // there may be something in dirty
 
 	closing chan struct{}
-	once    sync.Once
+	closed  bool
+	streams sync.WaitGroup // connections that were taken over
 }
 
 // New makes a Hub; nobody is told anything before Run.
@@ -64,13 +67,15 @@ func New(d Deps) *Hub {
 	}
 }
 
-// Run follows the announcements on conn until ctx ends.
+// Run follows the announcements on conn until ctx ends. Without a connection (nil) it only looks now and then.
 func (h *Hub) Run(ctx context.Context, conn *nats.Conn) error {
-	sub, err := stream.SubscribeStored(conn, h.Stored)
-	if err != nil {
-		return err
+	if conn != nil {
+		sub, err := stream.SubscribeStored(conn, h.Stored)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = sub.Unsubscribe() }() // an error would be that the connection is closed
 	}
-	defer func() { _ = sub.Unsubscribe() }() // an error would be that the connection is closed
 	var looking sync.WaitGroup
 	for range lookers {
 		looking.Go(func() { h.look(ctx) })
@@ -80,8 +85,16 @@ func (h *Hub) Run(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-// Close ends all streams and all waiting; clients come back to whoever is there then.
-func (h *Hub) Close() { h.once.Do(func() { close(h.closing) }) }
+// Close ends all streams and all waiting; clients come back to whoever is there then. It returns when all have ended.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	if !h.closed {
+		h.closed = true
+		close(h.closing)
+	}
+	h.mu.Unlock()
+	h.streams.Wait()
+}
 
 // Stored takes note of an announcement.
 func (h *Hub) Stored(mails []stream.StoredMail) {
@@ -125,6 +138,7 @@ func (h *Hub) tick(ctx context.Context) {
 				return
 			}
 			h.mu.Lock()
+			b.deep = true
 			h.mark(b)
 			h.mu.Unlock()
 		}
@@ -144,7 +158,7 @@ func (h *Hub) all() []*box {
 // look takes one dirty box after the other.
 func (h *Hub) look(ctx context.Context) {
 	for {
-		b := h.next()
+		b, deep := h.next()
 		if b == nil {
 			select {
 			case <-ctx.Done():
@@ -154,38 +168,38 @@ func (h *Hub) look(ctx context.Context) {
 			continue
 		}
 		looking, cancel := context.WithTimeout(ctx, lookTimeout)
-		if err := h.lookAt(looking, b); err != nil && ctx.Err() == nil {
+		if err := h.lookAt(looking, b, deep); err != nil && ctx.Err() == nil {
 			h.deps.Logger.Warn("looking for new mail; trying again", "error", err)
 		}
 		cancel()
 	}
 }
 
-func (h *Hub) next() *box {
+func (h *Hub) next() (b *box, deep bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.dirty) == 0 {
-		return nil
+		return nil, false
 	}
-	b := h.dirty[0]
+	b = h.dirty[0]
 	h.dirty = h.dirty[1:]
-	b.again = false
+	deep, b.again, b.deep = b.deep, false, false
 	if len(h.dirty) > 0 { // for one of the others
 		select {
 		case h.wake <- struct{}{}:
 		default:
 		}
 	}
-	return b
+	return b, deep
 }
 
 // lookAt asks the database what is new in a mailbox and tells its readers.
-func (h *Hub) lookAt(ctx context.Context, b *box) error {
-	fresh, err := b.fresh(ctx, h.deps.Reader)
+func (h *Hub) lookAt(ctx context.Context, b *box, deep bool) error {
+	fresh, err := b.fresh(ctx, h.deps.Reader, deep)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b.queued = false
-	if b.again {
+	if b.again && len(b.readers) > 0 {
 		h.mark(b)
 	}
 	for r := range b.readers {
@@ -200,7 +214,7 @@ func (h *Hub) join(mailbox string, r *reader) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b := h.boxes[mailbox]
-	if h.readers >= MaxReaders || b != nil && len(b.readers) >= MaxPerMailbox {
+	if h.closed || h.readers >= MaxReaders || b != nil && len(b.readers) >= MaxPerMailbox {
 		h.metrics.crowded.Inc()
 		return api.ErrCrowded
 	}
@@ -250,16 +264,15 @@ func (h *Hub) Wait(ctx context.Context, mailbox string, look func(context.Contex
 
 var _ api.Waiter = (*Hub)(nil)
 
-// entriesSince reads everything that was stored since, in the order of storing, a page at a time.
-func entriesSince(ctx context.Context, r *reading.Reader, mailbox string, since time.Time) (all []mailstore.Entry, err error) {
+// eachSince calls fn with everything that was stored since, in the order of storing, a page at a time.
+func eachSince(ctx context.Context, r *reading.Reader, mailbox string, since time.Time, fn func([]mailstore.Entry) error) error {
 	for {
 		page, err := r.StoredSince(ctx, mailbox, since, mailstore.MaxLimit)
 		if err != nil {
-			return all, err
+			return err
 		}
-		all = append(all, page...)
-		if len(page) < mailstore.MaxLimit || len(all) >= maxQueue {
-			return all, nil
+		if err := fn(page); err != nil || len(page) < mailstore.MaxLimit {
+			return err
 		}
 		last := page[len(page)-1].Stored
 		if last == since { // as many in one millisecond: step over it

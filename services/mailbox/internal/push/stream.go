@@ -10,6 +10,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/services/internal/token"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/access"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
@@ -21,6 +22,8 @@ const (
 	heartbeat = 20 * time.Second
 	// writeTimeout is how long a reader may take to read what it is sent.
 	writeTimeout = 5 * time.Second
+	// resumeTimeout bounds the sending of what was missed; who has not got all of it by then resumes again.
+	resumeTimeout = time.Minute
 	// socketBuffer bounds what the kernel holds for a reader that sleeps; its default is 4 MB.
 	socketBuffer = 32 << 10
 	// retryAfter is what a client is told that comes when there are too many.
@@ -96,7 +99,7 @@ func (s *session) serve(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		conn, _, err := control.Hijack()
 		if err == nil {
-			go s.own(conn)
+			s.hub.streams.Go(func() { s.own(conn) })
 			return
 		}
 		if !errors.Is(err, http.ErrNotSupported) {
@@ -155,18 +158,17 @@ func (s *session) run(ctx context.Context, write func([]byte) error) error {
 	}
 	if !s.since.IsZero() {
 		// The reader has joined already, so nothing falls between this and what the hub tells.
-		looking, cancel := context.WithTimeout(ctx, lookTimeout)
-		entries, err := entriesSince(looking, s.hub.deps.Reader, s.mailbox, s.since)
+		looking, cancel := context.WithTimeout(ctx, resumeTimeout)
+		err := eachSince(looking, s.hub.deps.Reader, s.mailbox, s.since, func(entries []mailstore.Entry) error {
+			missed := make([]*event, len(entries))
+			for i, e := range entries {
+				missed[i] = newEvent(e)
+			}
+			return s.send(missed, write)
+		})
 		cancel()
 		if err != nil {
 			return err // the client comes again
-		}
-		missed := make([]*event, len(entries))
-		for i, e := range entries {
-			missed[i] = newEvent(e)
-		}
-		if err := s.send(missed, write); err != nil {
-			return err
 		}
 	}
 	alive := time.NewTimer(heartbeat)
