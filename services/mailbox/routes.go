@@ -21,7 +21,7 @@ func (s *Service) routes() (http.Handler, error) {
 	if err := a.Docs(mux); err != nil { // last: other parts describe themselves before
 		return nil, err
 	}
-	return requests.Compress(requests.Routes(mux, answerTimeout))
+	return requests.Compress(requests.Routes(mux))
 }
 
 // crossOrigin refuses what other sites' pages make a browser send, unless it changes nothing.
