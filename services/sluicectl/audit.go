@@ -102,13 +102,14 @@ func (c *ctl) join(ctx context.Context, e *process.Env, o audit.Options, repair 
 			return letters.Resend(ctx, m)
 		}
 	}
+	lost, until, lostErr := audit.LostStreams(ctx, conn)
+	o.LostUntil = until
 	if answer.Report, err = audit.Run(ctx, audit.Sources{Log: reader, Dead: dead.NewIndex(conn), DB: store, Stones: tombstone.New(conn)}, o); err != nil {
 		return answer, err
 	}
-	lost, err := audit.LostStreams(ctx, conn)
 	answer.Gaps = append(answer.Gaps, lost...)
-	if err != nil {
-		answer.NotKnown = append(answer.NotKnown, err.Error())
+	if lostErr != nil {
+		answer.NotKnown = append(answer.NotKnown, lostErr.Error())
 	}
 	if answer.Before, err = audit.Tallies(ctx, conn); err != nil {
 		answer.NotKnown = append(answer.NotKnown, err.Error())
