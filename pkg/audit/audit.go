@@ -70,8 +70,8 @@ type Options struct {
 	Retention time.Duration
 	// Acks are recorded replies to hold against log and database, nil for none.
 	Acks *Acks
-	// Repair, when set, stores a mail again that is missing, and returns nil when the database has it.
-	Repair func(ctx context.Context, place Place) error
+	// Repair, when set, stores mails again that are missing. What it could store is looked up, whether it fails or not.
+	Repair func(ctx context.Context, places []Place) error
 	// Progress, when set, is called after each window with the number of mails so far.
 	Progress func(mails int64)
 }

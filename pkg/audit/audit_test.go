@@ -269,8 +269,8 @@ func TestMailThatAMailboxDoesNotListIsNotStored(t *testing.T) {
 			t.Errorf("%s is not named", id)
 		}
 	}
-	repair := func(_ context.Context, p Place) error {
-		id := w.shards[p.Shard][p.Sequence-1].ID
+	repair := func(_ context.Context, places []Place) error {
+		id := w.shards[places[0].Shard][places[0].Sequence-1].ID
 		delete(w.unlisted, mailstore.Line{Mbox: mailstore.Mbox("b@example.com"), ID: id})
 		return nil
 	}

@@ -30,7 +30,7 @@ type Periodic struct {
 	reader    *stream.Reader
 	sources   Sources
 	retention time.Duration
-	repair    func(ctx context.Context, place Place) error
+	repair    func(ctx context.Context, places []Place) error
 	logger    *slog.Logger
 	open      []stream.Bounds // ranges some mail of which was unaccounted for
 	distrust  atomic.Bool
@@ -39,9 +39,9 @@ type Periodic struct {
 	audited, repaired prometheus.Counter
 }
 
-// NewPeriodic makes the audit of a storer whose database keeps mail for retention (0: indefinitely). repair stores a mail of
+// NewPeriodic makes the audit of a storer whose database keeps mail for retention (0: indefinitely). repair stores mails of
 // the log again.
-func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, repair func(context.Context, Place) error, logger *slog.Logger, reg prometheus.Registerer) *Periodic {
+func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, repair func(context.Context, []Place) error, logger *slog.Logger, reg prometheus.Registerer) *Periodic {
 	reader := stream.NewReader(nc)
 	p := &Periodic{
 		nc:        nc,
