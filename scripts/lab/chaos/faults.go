@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sluice-mail/sluice/services/e2e/fleet"
@@ -49,7 +50,7 @@ func inject(ctx context.Context, f *fleet.Fleet, l *loads, c config) (int, error
 		}
 		// Drawn before anything is done, so that the sequence depends on the seed alone.
 		if len(deck) == 0 {
-			deck = random.Perm(kinds)
+			deck = shuffle(random, 2*len(victims), kinds, c.faults)
 		}
 		gap, card := between(random, minGap, maxGap), deck[0]
 		deck = deck[1:]
@@ -78,6 +79,19 @@ func inject(ctx context.Context, f *fleet.Fleet, l *loads, c config) (int, error
 			return n, fmt.Errorf("fault %d, %s: %w", n+1, names[who], err)
 		}
 	}
+}
+
+// shuffle makes the order of the next faults: every process is killed and frozen once before any is again. Each fault of storage
+// comes once as well, among more of the others when there are many faults: it takes as long as twenty of them.
+func shuffle(random *rand.Rand, processes, kinds, faults int) []int {
+	deck := random.Perm(processes)
+	for kinds > processes && faults > 0 && len(deck)+processes+kinds <= faults {
+		deck = append(deck, random.Perm(processes)...)
+	}
+	for card := processes; card < kinds; card++ {
+		deck = slices.Insert(deck, random.IntN(len(deck)+1), card)
+	}
+	return deck
 }
 
 func between(random *rand.Rand, least, most time.Duration) time.Duration {
