@@ -8,13 +8,16 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
 
-// verify says whether the row is of the bytes that were accepted.
+// verify says whether the row is of the bytes that were accepted, and those are still there.
 func (a *auditor) verify(r record, row mailstore.Row) bool {
 	switch {
 	case row.Size != r.size:
 		a.wrong(r.id, fmt.Sprintf("stored with %d bytes, accepted with %d", row.Size, r.size))
 	case row.SHA256 != r.sha:
 		a.wrong(r.id, "stored with another SHA-256 than accepted")
+	case row.Erased:
+		a.report.Erased++
+		a.ack(r.id, ackDecided, r.sha)
 	default:
 		return true
 	}

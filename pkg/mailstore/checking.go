@@ -25,12 +25,17 @@ type Sum struct {
 	Mails int64
 	Bytes int64
 	Check uint64 // the CRC-32 (IEEE) of id and SHA-256, summed up over the mails
+	// Erased is how many of them have no bytes any more, because every mailbox has deleted them.
+	Erased int64
 }
 
 // Add adds a mail.
 func (s *Sum) Add(r Row) {
 	s.Mails++
 	s.Bytes += r.Size
+	if r.Erased {
+		s.Erased++
+	}
 	s.Check += uint64(crc32.Update(crc32.ChecksumIEEE(r.ID[:]), crc32.IEEETable, r.SHA256[:]))
 }
 

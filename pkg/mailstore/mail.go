@@ -92,6 +92,7 @@ type Row struct {
 	ID     ulid.ULID
 	Size   int64
 	SHA256 [32]byte
+	Erased bool // deleted from every mailbox: its bytes are gone
 }
 
 // Mbox is the key of a mailbox in the database and in the cache: fixed length whatever the address, and free of

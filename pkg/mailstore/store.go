@@ -12,6 +12,8 @@ import (
 type Store interface {
 	Writer
 	Reader
+	Mailboxes
+	Deleter
 	Auditor
 	Checker
 	Keeper

@@ -19,7 +19,7 @@ import (
 const checkRows = 500
 
 // sums is the digest of mails; a condition follows. CRC32 is Go's crc32.ChecksumIEEE.
-const sums = "SELECT COUNT(*), COALESCE(SUM(size), 0), COALESCE(SUM(CRC32(CONCAT(id, sha256))), 0) FROM mail_raw WHERE part=0 AND "
+const sums = "SELECT COUNT(*), COALESCE(SUM(size), 0), COALESCE(SUM(CRC32(CONCAT(id, sha256))), 0), COUNT(IF(refs=0, 1, NULL)) FROM mail WHERE "
 
 // Sum implements mailstore.Checker.
 func (s *Store) Sum(ctx context.Context, from, to ulid.ULID) (sum mailstore.Sum, err error) {
@@ -44,10 +44,11 @@ func (s *Store) SumOf(ctx context.Context, ids []ulid.ULID) (sum mailstore.Sum, 
 
 func (s *Store) add(ctx context.Context, sum *mailstore.Sum, query string, args ...any) error {
 	var one mailstore.Sum
-	err := s.read.QueryRowContext(ctx, query, args...).Scan(&one.Mails, &one.Bytes, &one.Check)
+	err := s.read.QueryRowContext(ctx, query, args...).Scan(&one.Mails, &one.Bytes, &one.Check, &one.Erased)
 	sum.Mails += one.Mails
 	sum.Bytes += one.Bytes
 	sum.Check += one.Check
+	sum.Erased += one.Erased
 	return err
 }
 

@@ -87,7 +87,7 @@ func TestDeadlock(t *testing.T) {
 	go func() { done <- putOne(t, s, m) }()
 	until(t, h.db, "the storer waits", "SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME = 'INNODB_ROW_LOCK_CURRENT_WAITS'")
 	// The storer has this lock, and waits for ours.
-	h.query("SELECT COUNT(*) FROM mail_raw WHERE day = ? AND id = ? FOR UPDATE", mailstore.Day(m.ID), m.ID[:])
+	h.query("SELECT COUNT(*) FROM mail WHERE day = ? AND id = ? FOR UPDATE", mailstore.Day(m.ID), m.ID[:])
 	until(t, h.db, "the deadlock", "SELECT COUNT FROM information_schema.INNODB_METRICS WHERE NAME = 'lock_deadlocks'")
 	if err := h.tx.Rollback(); err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func (s *Store) SumOf(ctx context.Context, ids []ulid.ULID) (sum mailstore.Sum, 
 	start := time.Now()
 	for some := range slices.Chunk(ids, checkRows) {
 		var page []mailstore.Row
-		page, err = rows.Page(s.read.QueryContext(ctx, "SELECT id, size, sha256 FROM mail_raw WHERE part=0 AND id IN ("+idList(some)+")"))
+		page, err = rows.Page(s.read.QueryContext(ctx, "SELECT id, size, sha256, refs FROM mail WHERE id IN ("+idList(some)+")"))
 		if err != nil {
 			break
 		}

@@ -288,8 +288,8 @@ func natsConfig(file, committed, client, monitor string) error {
 
 // NewAllinone makes an allinone with its data in dir; it is not started.
 func NewAllinone(binaries Binaries, dir string, extra ...string) *Process {
-	smtp, admin := FreeAddr(), FreeAddr()
-	env := append([]string{"SLUICE_DATA=" + dir, "INGRESS_ADDR=" + smtp, "ADMIN_ADDR=" + admin, "STREAM_MAX_BYTES=4GiB", "LOG_FORMAT=text"}, extra...)
+	smtp, admin, http := FreeAddr(), FreeAddr(), FreeAddr()
+	env := append([]string{"SLUICE_DATA=" + dir, "INGRESS_ADDR=" + smtp, "ADMIN_ADDR=" + admin, "MAILBOX_ADDR=" + http, "STREAM_MAX_BYTES=4GiB", "LOG_FORMAT=text"}, extra...)
 	return &Process{Name: "allinone", path: binaries.Path("allinone"), env: env, log: dir + ".log",
-		Addrs: map[string]string{"smtp": smtp, "admin": admin}}
+		Addrs: map[string]string{"smtp": smtp, "admin": admin, "http": http}}
 }
