@@ -104,6 +104,15 @@ func (f *Fleet) NewStorer(name string, extra ...string) *Process {
 	return p
 }
 
+// NewMailbox makes an inbox that everybody may read; it is not started.
+func (f *Fleet) NewMailbox(name string, extra ...string) *Process {
+	http := FreeAddr()
+	p := f.service("mailbox", map[string]string{"http": http}, append([]string{"MYSQL_DSN=" + f.DSN(), "MEMCACHED_ADDRS=" + f.Memcached.Addrs["client"],
+		"MAILBOX_ADDR=" + http, "MAILBOX_ACCESS=open", "MAILBOX_RATE=0", "MAILBOX_DRAIN_DELAY=0s"}, extra...))
+	p.Name, p.log = name, filepath.Join(f.Dir, name+".log")
+	return p
+}
+
 // DSN leads to the database of the fleet.
 func (f *Fleet) DSN() string { return f.MariaDB.DSN("sluice") }
 
