@@ -219,4 +219,4 @@ func (a *audited) flippedBit() {
 }
 
 // mailTables are those with a mail.
-var mailTables = []string{"mail_raw", "inbox"}
+var mailTables = []string{"mail", "mail_raw", "inbox"}

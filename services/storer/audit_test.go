@@ -104,7 +104,7 @@ func (p *pipeline) forget(file string, ids ...ulid.ULID) {
 	}
 	defer db.Close()
 	for _, id := range ids {
-		for _, table := range []string{"mail_raw", "inbox"} {
+		for _, table := range []string{"mail", "mail_raw", "inbox"} {
 			if _, err := db.Exec("DELETE FROM "+table+" WHERE id=?", id[:]); err != nil {
 				p.t.Fatal(err)
 			}
