@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 )
 
@@ -26,21 +24,22 @@ const windowMails = 50_000
 // Log is the part of stream.Reader an audit needs.
 type Log interface {
 	Snapshot(ctx context.Context, since time.Time) ([]stream.Bounds, error)
-	Heads(ctx context.Context, b stream.Bounds, fn func(stream.Head) error) error
+	Outlines(ctx context.Context, b stream.Bounds, fn func(*stream.Outline) error) error
 	Gaps(ctx context.Context, b stream.Bounds) ([]stream.Bounds, error)
 	State(ctx context.Context, shard int) (stream.ShardState, error)
 	SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error)
 }
 
-// Dead is the part of dead.Letters an audit needs.
+// Dead says which mails are dead letters; dead.Index is one.
 type Dead interface {
-	List(ctx context.Context, fn func(dead.Letter) error) error
+	Refresh(ctx context.Context) error
+	Has(ctx context.Context, id ulid.ULID) (bool, error)
 }
 
 // Database is the part of a mailstore.Store an audit needs.
 type Database interface {
 	IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error
-	Raw(ctx context.Context, id ulid.ULID, w io.Writer) error
+	mailstore.Checker
 }
 
 // Stones is the part of tombstone.Stones an audit needs.
@@ -61,14 +60,18 @@ type Sources struct {
 type Options struct {
 	// Since bounds by the time of acceptance; zero is everything the log has.
 	Since time.Time
+	// LostUntil is when the log lost a whole stream for the last time, zero if it never did; see LostStreams.
+	LostUntil time.Time
 	// Deep reads the bytes of every stored mail and hashes them.
 	Deep bool
+	// SkipLists leaves out whether the mailboxes list the mail.
+	SkipLists bool
 	// Retention of the database: what is older may be absent.
 	Retention time.Duration
 	// Acks are recorded replies to hold against log and database, nil for none.
 	Acks *Acks
-	// Repair, when set, stores a mail again that is missing, and returns nil when the database has it.
-	Repair func(ctx context.Context, place Place) error
+	// Repair, when set, stores mails again that are missing. What it could store is looked up, whether it fails or not.
+	Repair func(ctx context.Context, places []Place) error
 	// Progress, when set, is called after each window with the number of mails so far.
 	Progress func(mails int64)
 }
@@ -130,6 +133,8 @@ type auditor struct {
 	started time.Time
 	// floor is the time from which on the log has every mail; what is older may have been purged.
 	floor time.Time
+	// hole is when the log took what came before the first messages that it has lost.
+	hole time.Time
 	// low is the first id not joined yet.
 	low    ulid.ULID
 	report Report
@@ -137,11 +142,11 @@ type auditor struct {
 	onlyLog bool
 	// absentees are settled and were not found in the database; resolve says what became of them.
 	absentees []record
-	dead      map[ulid.ULID]bool // the dead letters, listed when the first absentee asks for them
 }
 
 // shards prepares the reading of each shard, and finds the time from which on the log is complete.
 func (a *auditor) shards(ctx context.Context, bounds []stream.Bounds) []heads {
+	a.floor = a.options.LostUntil
 	var shards []heads
 	for _, b := range bounds {
 		settled, err := a.Log.SettledUpTo(ctx, b.Shard, stream.Storer)
@@ -169,8 +174,8 @@ func (a *auditor) shards(ctx context.Context, bounds []stream.Bounds) []heads {
 // shard that retention has emptied is complete from now on.
 func (a *auditor) oldest(ctx context.Context, b stream.Bounds) (time.Time, error) {
 	at := a.started
-	err := a.Log.Heads(ctx, stream.Bounds{Shard: b.Shard, From: 1, To: b.To}, func(h stream.Head) error {
-		at = h.Time
+	err := a.Log.Outlines(ctx, stream.Bounds{Shard: b.Shard, From: 1, To: b.To}, func(o *stream.Outline) error {
+		at = o.Time
 		return errStop
 	})
 	if err != nil && !errors.Is(err, errStop) {
@@ -189,6 +194,9 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 			continue
 		}
 		if r.gap != nil {
+			if at := time.UnixMilli(r.at); a.hole.IsZero() || at.Before(a.hole) {
+				a.hole = at
+			}
 			if err := a.gap(ctx, *r.gap); err != nil {
 				return err
 			}
@@ -238,9 +246,9 @@ func (a *auditor) join(ctx context.Context, window []record, high ulid.ULID) ([]
 	return slices.Clone(window[now:]), nil
 }
 
-// distinct drops copies: a mail is settled when one of its copies is.
+// distinct drops copies, in place: a mail is settled when one of its copies is.
 func (a *auditor) distinct(sorted []record) []record {
-	out := sorted[:0:0]
+	out := sorted[:0]
 	for _, r := range sorted {
 		if n := len(out); n > 0 && out[n-1].id == r.id {
 			out[n-1].settled = out[n-1].settled || r.settled
@@ -250,30 +258,4 @@ func (a *auditor) distinct(sorted []record) []record {
 		out = append(out, r)
 	}
 	return out
-}
-
-// compare walks records and rows side by side, both in order of id.
-func (a *auditor) compare(ctx context.Context, low, high ulid.ULID, records []record) error {
-	next := 0
-	err := a.DB.IDs(ctx, low, high, func(row mailstore.Row) error {
-		for next < len(records) && records[next].id.Compare(row.ID) < 0 {
-			a.absent(records[next])
-			next++
-		}
-		if next < len(records) && records[next].id == row.ID {
-			next++
-			return a.present(ctx, records[next-1], row)
-		}
-		if !a.onlyLog {
-			a.extra(row)
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("reading the database: %w", err)
-	}
-	for _, r := range records[next:] {
-		a.absent(r)
-	}
-	return a.resolve(ctx)
 }

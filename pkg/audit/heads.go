@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
@@ -16,8 +18,9 @@ type record struct {
 	size    int64
 	sha     [32]byte
 	settled bool
-	at      int64 // when the log took it, Unix milliseconds
-	bad     error // the envelope cannot be decoded: id is zero
+	at      int64      // when the log took it, Unix milliseconds
+	bad     error      // the envelope cannot be decoded: id is zero
+	boxes   [][16]byte // the mailboxes that must list it, see mailstore.Mbox
 
 	shard    int
 	sequence uint64
@@ -48,13 +51,14 @@ func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) h
 			}
 			return err
 		}
-		err := log.Heads(ctx, b, func(h stream.Head) error {
-			r := newRecord(h, settled)
-			if h.Index == 0 {
-				if err := gaps(h.Sequence - 1 - min(uint64(h.Envelope.GetParts()), h.Sequence-1)); err != nil {
+		var boxes boxes
+		err := log.Outlines(ctx, b, func(o *stream.Outline) error {
+			r := newRecord(o, settled, &boxes)
+			if o.Index == 0 {
+				if err := gaps(o.Sequence - 1 - min(uint64(o.Parts), o.Sequence-1)); err != nil {
 					return err
 				}
-				next, at = h.Sequence+1, r.at
+				next, at = o.Sequence+1, r.at
 			}
 			if stop = !yield(r, nil); stop {
 				return errStop
@@ -70,17 +74,31 @@ func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) h
 	}
 }
 
-func newRecord(h stream.Head, settled uint64) record {
-	r := record{
-		id: h.ID, settled: h.Sequence <= settled, at: h.Time.UnixMilli(), bad: h.Err,
-		shard: h.Shard, sequence: h.Sequence, index: h.Index,
+func newRecord(o *stream.Outline, settled uint64, boxes *boxes) record {
+	return record{
+		id: o.ID, size: o.Size, sha: o.SHA256, settled: o.Sequence <= settled, at: o.Time.UnixMilli(), bad: o.Err, boxes: boxes.of(o.Mailboxes),
+		shard: o.Shard, sequence: o.Sequence, index: o.Index,
 	}
-	if h.Envelope != nil {
-		r.size = int64(h.Envelope.GetSize())
-		copy(r.sha[:], h.Envelope.GetSha256())
-	}
-	return r
 }
+
+// boxes makes the keys of mailboxes, many in one piece of memory.
+type boxes [][16]byte
+
+// of is the keys of different mailboxes.
+func (b *boxes) of(mailboxes [][]byte) [][16]byte {
+	if cap(*b)-len(*b) < len(mailboxes) {
+		*b = make(boxes, 0, max(1024, len(mailboxes)))
+	}
+	from := len(*b)
+	for _, mailbox := range mailboxes {
+		if box := mailstore.MboxOf(mailbox); !slices.Contains((*b)[from:], box) {
+			*b = append(*b, box)
+		}
+	}
+	return (*b)[from:len(*b):len(*b)]
+}
+
+func (r record) row() mailstore.Row { return mailstore.Row{ID: r.id, Size: r.size, SHA256: r.sha} }
 
 // merge interleaves shards by the time the log took the mails. A shard that cannot be read any further yields its error and
 // leaves the others.
@@ -132,3 +150,5 @@ func merge(shards []heads) heads {
 		}
 	}
 }
+
+func (r record) place() Place { return Place{r.shard, r.sequence, r.index} }

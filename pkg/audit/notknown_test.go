@@ -11,13 +11,12 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/pkg/stream/dead"
 )
 
 // broken is a world some of which does not answer.
 type broken struct {
 	*world
-	shard, state, heads, letters, rows bool
+	shard, state, heads, letters, rows, lines bool
 }
 
 var errAway = errors.New("no answer")
@@ -37,22 +36,22 @@ func (b broken) SettledUpTo(ctx context.Context, shard int, consumer string) (ui
 	return b.world.SettledUpTo(ctx, shard, consumer)
 }
 
-func (b broken) Heads(ctx context.Context, bounds stream.Bounds, fn func(stream.Head) error) error {
+func (b broken) Outlines(ctx context.Context, bounds stream.Bounds, fn func(*stream.Outline) error) error {
 	if b.heads && bounds.Shard == 1 {
 		bounds.To /= 2
-		if err := b.world.Heads(ctx, bounds, fn); err != nil {
+		if err := b.world.Outlines(ctx, bounds, fn); err != nil {
 			return err
 		}
 		return errAway
 	}
-	return b.world.Heads(ctx, bounds, fn)
+	return b.world.Outlines(ctx, bounds, fn)
 }
 
-func (b broken) List(ctx context.Context, fn func(dead.Letter) error) error {
+func (b broken) Refresh(ctx context.Context) error {
 	if b.letters {
 		return errAway
 	}
-	return b.world.List(ctx, fn)
+	return b.world.Refresh(ctx)
 }
 
 func (b broken) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error {
@@ -60,6 +59,27 @@ func (b broken) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.R
 		return errAway
 	}
 	return b.world.IDs(ctx, from, to, fn)
+}
+
+func (b broken) Sum(ctx context.Context, from, to ulid.ULID) (mailstore.Sum, error) {
+	if b.rows {
+		return mailstore.Sum{}, errAway
+	}
+	return b.world.Sum(ctx, from, to)
+}
+
+func (b broken) SumOf(ctx context.Context, ids []ulid.ULID) (mailstore.Sum, error) {
+	if b.rows {
+		return mailstore.Sum{}, errAway
+	}
+	return b.world.SumOf(ctx, ids)
+}
+
+func (b broken) Lines(ctx context.Context, lines []mailstore.Line) (int, error) {
+	if b.lines {
+		return 0, errAway
+	}
+	return b.world.Lines(ctx, lines)
 }
 
 // What does not answer is named, it makes no mail missing or extra, and what does answer is audited all the same.
@@ -73,6 +93,7 @@ func TestWhatDoesNotAnswerIsNotKnown(t *testing.T) {
 		"the middle of a walk": {broken{heads: true}, 20},
 		"the dead letters":     {broken{letters: true}, 30},
 		"the database":         {broken{rows: true}, 0},
+		"the mailboxes":        {broken{lines: true}, 0},
 	} {
 		w := newWorld(2)
 		acks := new(Acks)

@@ -17,23 +17,35 @@ func RunRange(ctx context.Context, sources Sources, streamName string, from, to 
 	if !ok {
 		return a.report, fmt.Errorf("%s is no stream of mail", streamName)
 	}
-	var records []record
+	records := make([]record, 0, rangeMails)
 	for r, err := range shardHeads(ctx, a.Log, stream.Bounds{Shard: shard, From: from, To: to}, to) {
-		if err != nil {
+		switch {
+		case err != nil:
 			return a.report, err
-		}
-		if r.gap != nil {
+		case r.gap != nil:
 			if err := a.gap(ctx, *r.gap); err != nil {
 				return a.report, err
 			}
 			continue
-		}
-		if r.bad != nil {
+		case r.bad != nil:
 			a.undecodable(r)
 			continue
 		}
-		records = append(records, r)
+		if records = append(records, r); len(records) == rangeMails {
+			if err := a.some(ctx, records); err != nil {
+				return a.report, err
+			}
+			records = records[:0]
+		}
 	}
+	return a.report, a.some(ctx, records)
+}
+
+// rangeMails are held against the database at once. They are few, so that the memory for them is used again and again.
+const rangeMails = 2000
+
+// some compares mails of a range, in any order: the database is asked for their ids alone.
+func (a *auditor) some(ctx context.Context, records []record) error {
 	slices.SortFunc(records, func(x, y record) int { return x.id.Compare(y.id) })
 	records = a.distinct(records)
 	// A dead letter that was retried has an old id among new ones: one query would read all the time between.
@@ -43,11 +55,11 @@ func RunRange(ctx context.Context, sources Sources, streamName string, from, to 
 			n++
 		}
 		if err := a.compare(ctx, records[0].id, records[n-1].id, records[:n]); err != nil {
-			return a.report, err
+			return err
 		}
 		records = records[n:]
 	}
-	return a.report, nil
+	return nil
 }
 
 // BeforePurge audits the mails of a range that is about to leave the log, stores again what is missing, and adds them to the
@@ -65,7 +77,7 @@ func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to 
 	if err != nil {
 		return err
 	}
-	if err := p.whole(ctx, ledger, state); err != nil {
+	if err := p.lacksNothing(ctx, ledger, state); err != nil {
 		return fmt.Errorf("nothing of %s is purged: %w", streamName, err)
 	}
 	tally := ledger.of(state)
@@ -74,7 +86,9 @@ func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to 
 	if from = max(from, tally.To+1); from > to {
 		return nil
 	}
-	report, err := RunRange(ctx, p.sources, streamName, from, to, p.options())
+	o := p.options()
+	o.SkipLists = to <= tally.Audited // they were looked at then
+	report, err := RunRange(ctx, p.sources, streamName, from, to, o)
 	if err != nil {
 		return fmt.Errorf("auditing %s %d to %d before their purge: %w", streamName, from, to, err)
 	}
@@ -88,8 +102,8 @@ func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to 
 	return ledger.save(ctx, &tally)
 }
 
-// whole is an error when the shard has lost messages that nobody has accepted the loss of.
-func (p *Periodic) whole(ctx context.Context, l *ledger, s stream.ShardState) error {
+// lacksNothing is an error when the shard has lost messages that nobody has accepted the loss of.
+func (p *Periodic) lacksNothing(ctx context.Context, l *ledger, s stream.ShardState) error {
 	accepted, err := p.sources.Stones.Gaps(ctx, s.Shard)
 	if err != nil {
 		return err

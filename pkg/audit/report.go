@@ -35,6 +35,8 @@ type Report struct {
 	Extra int64 `json:"extra"`
 	// Wrong are stored with another size or SHA-256 than accepted. It must be 0.
 	Wrong int64 `json:"wrong"`
+	// Unlisted are in the database, and a mailbox that they were sent to does not list them: nobody sees them there. It must be 0.
+	Unlisted int64 `json:"unlisted"`
 	// Bytes is the size of the mails in the log.
 	Bytes int64 `json:"bytes"`
 
@@ -46,6 +48,8 @@ type Report struct {
 	Acks *AckReport `json:"acks,omitempty"`
 	// Problems are the first mails that are missing, wrong or extra.
 	Problems []Problem `json:"problems,omitempty"`
+
+	last ulid.ULID // the last mail that was found stored
 }
 
 // Problem is one mail that is not where it should be.
@@ -88,7 +92,7 @@ func (r *Report) first() string {
 
 // Unaccounted is how many mails cannot be accounted for; of a gap, how many messages.
 func (r *Report) Unaccounted() int64 {
-	n := r.Missing + r.Wrong
+	n := r.Missing + r.Wrong + r.Unlisted
 	for _, g := range r.Gaps {
 		n += int64(g.To - g.From + 1)
 	}

@@ -1,45 +1,33 @@
 package audit
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
 
-// present: the mail is in log and database.
-func (a *auditor) present(ctx context.Context, r record, row mailstore.Row) error {
-	a.count(r)
-	return a.verify(ctx, r, row)
-}
-
-// verify: the row must be of the bytes that were accepted.
-func (a *auditor) verify(ctx context.Context, r record, row mailstore.Row) error {
+// verify says whether the row is of the bytes that were accepted, and those are still there.
+func (a *auditor) verify(r record, row mailstore.Row) bool {
 	switch {
 	case row.Size != r.size:
 		a.wrong(r.id, fmt.Sprintf("stored with %d bytes, accepted with %d", row.Size, r.size))
-		return nil
 	case row.SHA256 != r.sha:
 		a.wrong(r.id, "stored with another SHA-256 than accepted")
-		return nil
+	case row.Erased:
+		a.report.Erased++
+		a.ack(r.id, ackDecided, r.sha)
+	default:
+		return true
 	}
-	if a.options.Deep {
-		err := a.DB.Raw(ctx, r.id, io.Discard) // verifies size and SHA-256 of the bytes
-		if errors.Is(err, mailstore.ErrDamaged) {
-			a.wrong(r.id, "the stored bytes are damaged")
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("reading mail %s: %w", r.id, err)
-		}
-	}
+	return false
+}
+
+func (a *auditor) stored(r record) {
 	a.report.Stored++
-	a.ack(r.id, ackStored, row.SHA256)
-	return nil
+	a.report.last = r.id
+	a.ack(r.id, ackStored, r.sha)
 }
 
 // absent: the mail is in the log and not in the database.
@@ -64,8 +52,8 @@ func (a *auditor) extra(row mailstore.Row) {
 	switch {
 	case at.After(a.started.Add(-Slack)):
 		// Accepted while the audit ran: the log was read only up to its start.
-	case at.Before(a.floor.Add(Slack)):
-		a.report.Purged++
+	case at.Before(a.floor.Add(Slack)), !a.hole.IsZero() && at.After(a.hole.Add(-Slack)):
+		a.report.Purged++ // or it was in what the log has lost
 	default:
 		a.report.Extra++
 		a.report.problem(row.ID, "extra: in the database, but not in the log, which reaches back that far")

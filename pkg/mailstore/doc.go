@@ -8,11 +8,14 @@
 //
 // What is stored, and where:
 //
+//	mail       one narrow row per mail: the envelope as received, size, SHA-256, when it was stored, and how many mailboxes
+//	           still list it.
 //	mail_raw   one row per part of a mail; parts are cut every PartSize raw bytes, so a replay makes the same parts.
-//	           Part 0 also has the envelope as received, the size and SHA-256 of the whole mail, and when it was stored.
 //	inbox      one row per mailbox the mail was accepted for, with what a list shows.
 //	counts     how many mails were stored, by day.
 //
 // All rows of a mail are written in one transaction. The key is the mail's id, so storing a mail again changes nothing;
-// that is what makes the log's at-least-once delivery harmless.
+// that is what makes the log's at-least-once delivery harmless. What a reader deletes leaves an emptied, marked line in inbox,
+// and a mail that no mailbox lists any more its row in mail without bytes, until they expire; so a replay brings neither back.
+// Whoever locks rows of both mail and inbox locks mail first.
 package mailstore

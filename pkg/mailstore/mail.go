@@ -92,12 +92,16 @@ type Row struct {
 	ID     ulid.ULID
 	Size   int64
 	SHA256 [32]byte
+	Erased bool // deleted from every mailbox: its bytes are gone
 }
 
 // Mbox is the key of a mailbox in the database and in the cache: fixed length whatever the address, and free of
 // bytes that a cache key may not have. mailbox must be normalised.
-func Mbox(mailbox string) [16]byte {
-	sum := sha256.Sum256([]byte(mailbox))
+func Mbox(mailbox string) [16]byte { return MboxOf([]byte(mailbox)) }
+
+// MboxOf is Mbox of a mailbox in bytes.
+func MboxOf(mailbox []byte) [16]byte {
+	sum := sha256.Sum256(mailbox)
 	return [16]byte(sum[:16])
 }
 

@@ -12,7 +12,10 @@ import (
 type Store interface {
 	Writer
 	Reader
+	Mailboxes
+	Deleter
 	Auditor
+	Checker
 	Keeper
 	// Ping says whether mail could be stored now: server there, tables there, settings usable.
 	Ping(ctx context.Context) error

@@ -93,8 +93,8 @@ func TestAllinoneTakesMailFromRealClients(t *testing.T) {
 		"--header", "Subject: =?UTF-8?B?w4TDtsO8?= =?ISO-8859-1?Q?_gr=FC=DFe?=", "--attach", "@"+file)
 	settled(t, ctx, a.env())
 
-	if n := a.count(t, "SELECT count(*) FROM mail_raw"); n != 2002 {
-		t.Errorf("%d rows in mail_raw, want 2002", n)
+	if n := a.count(t, "SELECT count(*) FROM mail"); n != 2002 {
+		t.Errorf("%d rows in mail, want 2002", n)
 	}
 	if n := a.count(t, "SELECT count(*) FROM inbox"); n != 2002 {
 		t.Errorf("%d rows in inbox, want 2002", n)
@@ -228,7 +228,7 @@ func TestAllinoneRefusesAndGoesOn(t *testing.T) {
 	}
 	cut.Close()
 	settled(t, ctx, a.env())
-	within(t, 10*time.Second, "two mails are stored", func() bool { return a.count(t, "SELECT count(*) FROM mail_raw") == 2 })
+	within(t, 10*time.Second, "two mails are stored", func() bool { return a.count(t, "SELECT count(*) FROM mail") == 2 })
 	if r := audit(t, ctx, a.env(), "--deep"); r.Mails != 2 || r.Stored != 2 {
 		t.Errorf("the log has %d mails and the database %d, want 2 and 2", r.Mails, r.Stored)
 	}
@@ -238,7 +238,7 @@ func TestAllinoneRefusesAndGoesOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	if err := db.QueryRow("SELECT lower(hex(sha256)) FROM mail_raw ORDER BY id LIMIT 1").Scan(&sha); err != nil {
+	if err := db.QueryRow("SELECT lower(hex(sha256)) FROM mail ORDER BY id LIMIT 1").Scan(&sha); err != nil {
 		t.Fatal(err)
 	}
 	if want := sha256.Sum256(body); sha != hex.EncodeToString(want[:]) {

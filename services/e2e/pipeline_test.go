@@ -208,7 +208,7 @@ func TestDatabaseAwayUnderLoad(t *testing.T) {
 	if !strings.Contains(out, `"redelivered": 0`) {
 		t.Errorf("deliveries were burnt while the database was away:\n%s", out)
 	}
-	rows(t, f.DSN(), "SELECT COUNT(*) FROM mail_raw WHERE part = 0", r.Acks.Stored)
+	rows(t, f.DSN(), "SELECT COUNT(*) FROM mail", r.Acks.Stored)
 }
 
 // Promise 2: Without the log the ingress says 4xx, never 250, and recovers by itself.

@@ -411,8 +411,8 @@ func (u *uploads) accounted(t *testing.T, ctx context.Context) {
 	}
 	// Extra are mails whose sender was told that it is not known whether they are stored, and which are.
 	mails := r.Acks.Recorded + r.Acks.Extra
-	rows(t, u.DSN(), "SELECT COUNT(*) FROM mail_raw WHERE part = 0", mails)
-	rows(t, u.DSN(), "SELECT COUNT(*) - (SELECT SUM(parts) FROM mail_raw WHERE part = 0) FROM mail_raw", 0)
+	rows(t, u.DSN(), "SELECT COUNT(*) FROM mail", mails)
+	rows(t, u.DSN(), "SELECT COUNT(*) - (SELECT SUM(parts) FROM mail) FROM mail_raw", 0)
 	rows(t, u.DSN(), "SELECT COUNT(*) FROM inbox", mails)
 	large := 0
 	for _, one := range u.sent {

@@ -9,6 +9,8 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/inbucket"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/safehtml"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/web"
 )
 
 // routes is the one mux: whoever wants to know what answers a path looks here. Every pattern names a method, and none is
@@ -16,12 +18,22 @@ import (
 func (s *Service) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.access.Mount(mux) // POST /login, /logout
-	a := api.New(mux, api.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
+	sanitiser := safehtml.New()
+	a := api.New(mux, api.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger, Sanitise: sanitiser.Text, Waiter: s.hub})
+	mux.Handle("GET /api/v1/mailboxes/{address}/events", s.hub)
 	inbucket.Mount(mux, inbucket.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
 	if err := a.Docs(mux); err != nil { // last: other parts describe themselves before
 		return nil, err
 	}
-	return requests.Compress(requests.Routes(mux))
+	pages, err := web.New(web.Deps{
+		Reader: s.reader, Names: s.names, Sanitiser: sanitiser, Logger: s.deps.Logger,
+		Tokens: !s.access.IsOpen(), Domain: s.cfg.Naming.Primary,
+	})
+	if err != nil {
+		return nil, err
+	}
+	pages.Mount(mux)
+	return requests.Compress(pages.Lost(mux, requests.Routes(mux)))
 }
 
 // crossOrigin refuses what other sites' pages make a browser send, unless it changes nothing.

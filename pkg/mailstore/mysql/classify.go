@@ -42,7 +42,8 @@ func classOf(err error) (mailstore.Class, string) {
 	return mailstore.Unknown, ""
 }
 
-// classOfNumber is the table of server errors. Numbers are MySQL's; MariaDB uses the same up to 1900 or so.
+// classOfNumber is the table of server errors. Numbers are MySQL's; MariaDB uses the same up to 1900 or so. README.md says
+// how each is tried.
 func classOfNumber(number uint16, message string) (mailstore.Class, string) {
 	switch number {
 	case 1213, // deadlock

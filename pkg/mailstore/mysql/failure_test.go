@@ -109,7 +109,7 @@ func TestConnectionKilledInStatement(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
-	if _, err := tx.Exec("INSERT INTO mail_raw VALUES (?,?,0,1,0,0,'',NOW(),'','')", mailstore.Day(m.ID), m.ID[:]); err != nil {
+	if _, err := tx.Exec("INSERT INTO mail VALUES (?,?,0,'',1,1,NOW(),'')", mailstore.Day(m.ID), m.ID[:]); err != nil {
 		t.Fatal(err)
 	}
 	var held int64
@@ -135,7 +135,7 @@ func TestConnectionKilledInStatement(t *testing.T) {
 	}
 }
 
-// killWaiting kills the connection that is waiting in an INSERT into mail_raw. It is not the one that holds the
+// killWaiting kills the connection that is waiting in an INSERT into mail. It is not the one that holds the
 // row, which the list may still show in its own INSERT for a moment after that was answered.
 func killWaiting(t *testing.T, db *sql.DB, holder int64) {
 	t.Helper()
@@ -143,7 +143,7 @@ func killWaiting(t *testing.T, db *sql.DB, holder int64) {
 	defer cancel()
 	for {
 		var id int64
-		err := db.QueryRowContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE DB=DATABASE() AND COMMAND='Execute' AND INFO LIKE 'INSERT INTO mail_raw%' AND ID<>?", holder).Scan(&id)
+		err := db.QueryRowContext(ctx, "SELECT ID FROM information_schema.PROCESSLIST WHERE DB=DATABASE() AND COMMAND='Execute' AND INFO LIKE 'INSERT INTO mail %' AND ID<>?", holder).Scan(&id)
 		if err == nil {
 			if _, err := db.ExecContext(ctx, fmt.Sprintf("KILL %d", id)); err != nil {
 				t.Fatal(err)

@@ -9,9 +9,15 @@ import (
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-const schemaTable = "sluice_schema"
+const (
+	schemaTable = "sluice_version"
+	// oldSchemaTable was that of versions before the first release.
+	oldSchemaTable = "sluice_schema"
+)
 
 // Each file has one statement, because DDL is not transactional: what a crash leaves behind is either all or nothing
 // of a file. Files only ever add (expand); what is no longer used is removed a release later (contract), so that an
@@ -35,6 +41,13 @@ func (s *Store) migrate(ctx context.Context) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
+	}
+	var old int
+	if err := s.read.QueryRowContext(ctx, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?", oldSchemaTable).Scan(&old); err != nil {
+		return err
+	}
+	if old > 0 {
+		return rows.Predates("migrating the tables")
 	}
 	locker, err := lock.NewMySQLTableLocker(lock.WithTableName(schemaTable+"_lock"),
 		lock.WithTableLockTimeout(time.Second, 120))

@@ -19,6 +19,7 @@ func TestProbeFailsWithTheServerOnly(t *testing.T) {
 	}{
 		"one sender": {"BEFORE INSERT ON inbox FOR EACH ROW IF NEW.sender = 'sender@example.net' THEN " + raise + "; END IF", false},
 		"inbox":      {"BEFORE INSERT ON inbox FOR EACH ROW " + raise, true},
+		"mail":       {"AFTER INSERT ON mail FOR EACH ROW " + raise, true},
 		"mail_raw":   {"AFTER INSERT ON mail_raw FOR EACH ROW " + raise, true},
 		"counts":     {"BEFORE INSERT ON counts FOR EACH ROW " + raise, true},
 	} {

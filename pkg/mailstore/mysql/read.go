@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"database/sql"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -11,23 +12,35 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-// Inbox implements mailstore.Reader. Every partition that a query touches costs, so it asks for the newest three days first.
-func (s *Store) Inbox(ctx context.Context, mailbox string, before ulid.ULID, limit int) ([]mailstore.Entry, error) {
-	start := time.Now()
-	older := "id<?"
+// list lists a mailbox, newest first. Every partition that a query touches costs, so it asks for the newest three days first.
+func (s *Store) list(ctx context.Context, mailbox string, q mailstore.Query) ([]mailstore.Entry, error) {
+	before, older := q.Before, "id<?"
 	if before.IsZero() {
 		before, older = mailstore.LastID(), "id<=?"
 	}
 	mbox := mailstore.Mbox(mailbox)
-	recent := min(mailstore.Day(before), today(start))
-	recent -= min(recent, 2)
-	entries, err := s.entries(ctx, "mbox=? AND "+older+" AND day>=? ORDER BY id DESC LIMIT ?", mbox[:], before[:], recent, limit)
-	if err == nil && len(entries) < limit {
-		var rest []mailstore.Entry
-		rest, err = s.entries(ctx, "mbox=? AND "+older+" AND day<? ORDER BY id DESC LIMIT ?", mbox[:], before[:], recent, limit-len(entries))
-		entries = append(entries, rest...)
+	where, args := "mbox=? AND "+older+" ", []any{mbox[:], before[:]}
+	if !q.After.IsZero() {
+		where, args = where+"AND id>? ", append(args, q.After[:])
 	}
-	return entries, s.meter.Done("inbox", start, err)
+	if q.Contains != "" {
+		where += "AND LOCATE(?, LOWER(CONCAT_WS('\n', subject, hdr_from, CONVERT(sender USING utf8mb4))))>0 "
+		args = append(args, strings.ToLower(q.Contains))
+	}
+	recent := min(mailstore.Day(before), today(time.Now()))
+	recent -= min(recent, 2)
+	entries, err := s.entries(ctx, where+"AND day>=? ORDER BY id DESC LIMIT ?", append(args, recent, q.Limit)...)
+	if err != nil || len(entries) == q.Limit || mailstore.Day(q.After) >= recent {
+		return entries, err
+	}
+	rest, err := s.entries(ctx, where+"AND day BETWEEN ? AND ? ORDER BY id DESC LIMIT ?", append(args, mailstore.Day(q.After), recent-1, q.Limit-len(entries))...)
+	return append(entries, rest...), err
+}
+
+// storedSince goes by the address, for which there is an index with the time.
+func (s *Store) storedSince(ctx context.Context, mailbox string, since time.Time, limit int) ([]mailstore.Entry, error) {
+	mbox := mailstore.Mbox(mailbox)
+	return s.entries(ctx, "rcpt=? AND stored>=? AND mbox=? ORDER BY stored, id LIMIT ?", []byte(rows.Bytes(mailbox, 320)), since.UTC(), mbox[:], limit)
 }
 
 func (s *Store) entries(ctx context.Context, where string, args ...any) ([]mailstore.Entry, error) {
@@ -69,12 +82,12 @@ func (s *Store) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.R
 // dayFrom is the first day in a range that has any mail.
 func (s *Store) dayFrom(ctx context.Context, from, to uint32) (uint32, bool, error) {
 	var day sql.Null[uint32]
-	err := s.read.QueryRowContext(ctx, "SELECT MIN(day) FROM mail_raw WHERE day BETWEEN ? AND ?", from, to).Scan(&day)
+	err := s.read.QueryRowContext(ctx, "SELECT MIN(day) FROM mail WHERE day BETWEEN ? AND ?", from, to).Scan(&day)
 	return day.V, day.Valid, err
 }
 
 func (s *Store) idsPage(ctx context.Context, day uint32, from, to ulid.ULID) ([]mailstore.Row, error) {
-	return rows.Page(s.read.QueryContext(ctx, "SELECT id, size, sha256 FROM mail_raw WHERE day=? AND id BETWEEN ? AND ? AND part=0 ORDER BY id LIMIT ?",
+	return rows.Page(s.read.QueryContext(ctx, "SELECT id, size, sha256, refs FROM mail WHERE day=? AND id BETWEEN ? AND ? ORDER BY id LIMIT ?",
 		day, from[:], to[:], rows.PageSize))
 }
 

@@ -7,8 +7,10 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,15 +80,15 @@ func TestPartitions(t *testing.T) {
 	s := open(t, store.Config{DSN: dsn})
 	db := openDB(t, dsn)
 	today := mailstore.Day(mail().ID)
-	for _, table := range []string{"mail_raw", "inbox"} {
+	for _, table := range []string{"mail", "mail_raw", "inbox"} {
 		var n int
 		if err := db.QueryRow("SELECT COUNT(*) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME=? AND PARTITION_DESCRIPTION > ?",
-			table, today+1).Scan(&n); err != nil || n < 7 {
+			table, today+7).Scan(&n); err != nil || n < 1 {
 			t.Errorf("%s: %d partitions ahead (%v)", table, n, err)
 		}
 	}
 	// As if maintenance had not run for long: no partition for today.
-	for _, table := range []string{"mail_raw", "inbox"} {
+	for _, table := range []string{"mail", "mail_raw", "inbox"} {
 		exec(t, dsn, "ALTER TABLE "+table+" REMOVE PARTITIONING")
 		exec(t, dsn, "ALTER TABLE "+table+" PARTITION BY RANGE (day) (PARTITION p20000 VALUES LESS THAN (20001), PARTITION pmax VALUES LESS THAN MAXVALUE)")
 	}
@@ -114,11 +116,12 @@ func TestDamageIsNoticed(t *testing.T) {
 	for _, damage := range []string{
 		"UPDATE mail_raw SET body=CONCAT('x', body)",
 		"UPDATE mail_raw SET body='', codec=0",
-		"UPDATE mail_raw SET codec=0, body=REPEAT('x', size)",
+		"UPDATE mail_raw SET codec=0, body=REPEAT('x', (SELECT size FROM mail))",
 		"UPDATE mail_raw SET codec=99",
-		"UPDATE mail_raw SET parts=2",
+		"UPDATE mail SET parts=2",
 	} {
 		exec(t, dsn, "DELETE FROM mail_raw")
+		exec(t, dsn, "DELETE FROM mail")
 		m := mail()
 		if err := putOne(t, s, m); err != nil {
 			t.Fatal(err)
@@ -129,4 +132,54 @@ func TestDamageIsNoticed(t *testing.T) {
 			t.Errorf("%s: %v, %d bytes out", damage, err, out.Len())
 		}
 	}
+}
+
+// The ancestor's programs ask by hash, mail_id or recipient, in plain words. None of that may read the whole table.
+func TestAncestorsQuestionsUseAnIndex(t *testing.T) {
+	dsn := mysqltest.DSN(t)
+	s := open(t, store.Config{DSN: dsn})
+	var batch []mailstore.Mail
+	for i := range 400 {
+		batch = append(batch, storetest.NewMail(time.Now().Add(-time.Duration(i)*time.Minute), storetest.Text(500), fmt.Sprintf("box%d@example.com", i)))
+	}
+	if _, err := s.PutBatch(t.Context(), batch); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, dsn, "ANALYZE TABLE inbox, mail, mail_raw")
+	db, m := openDB(t, dsn), batch[123]
+	for column, value := range map[string]any{
+		"hash": hex.EncodeToString(m.ID[:]), "mail_id": binary.BigEndian.Uint64(m.ID[:8]), "recipient": "box123@example.com",
+	} {
+		var n int
+		if err := db.QueryRow("SELECT COUNT(*) FROM new_mail WHERE "+column+" = ? AND hash = ?", value, hex.EncodeToString(m.ID[:])).Scan(&n); err != nil || n == 0 {
+			t.Errorf("by %s: %d rows, %v", column, n, err)
+		}
+		var plan string
+		if err := db.QueryRow("EXPLAIN FORMAT=JSON SELECT * FROM new_mail WHERE "+column+" = ?", value).Scan(&plan); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(plan, `"ALL"`) || strings.Contains(plan, `"index"`) && strings.Contains(plan, `"access_type": "index"`) {
+			t.Errorf("by %s the whole table is read:\n%s", column, plan)
+		}
+	}
+}
+
+// Partitions are as few as the retention allows.
+func TestPartitionsFollowTheRetention(t *testing.T) {
+	for retention, want := range map[int]int{0: 3, 7: 17, 31: 41, 100: 18, 275: 43, 1000: 16} { // days
+		dsn := mysqltest.DSN(t)
+		open(t, store.Config{DSN: dsn, Retention: time.Duration(retention) * 24 * time.Hour})
+		var n int
+		if err := openDB(t, dsn).QueryRow("SELECT COUNT(*) FROM information_schema.PARTITIONS WHERE TABLE_SCHEMA=DATABASE() AND TABLE_NAME='inbox'").Scan(&n); err != nil || n < want-2 || n > want+2 {
+			t.Errorf("%d days: %d partitions (%v), want about %d", retention, n, err, want)
+		}
+	}
+}
+
+// What is left of a version before the first release is named, not mixed with what is new.
+func TestOlderTablesAreRefused(t *testing.T) {
+	dsn := mysqltest.DSN(t)
+	exec(t, dsn, "CREATE TABLE sluice_schema (id INT PRIMARY KEY)")
+	s := openBare(t, store.Config{DSN: dsn})
+	expectClass(t, s.Migrate(t.Context()), mailstore.Pause, "before the first release")
 }

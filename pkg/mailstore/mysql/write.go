@@ -18,11 +18,13 @@ import (
 
 const (
 	// ON DUPLICATE KEY UPDATE, not INSERT IGNORE: that one also alters or drops rows it does not like, silently.
-	rawInsert   = "INSERT INTO mail_raw (day, id, part, parts, codec, size, sha256, stored, envelope, body) VALUES "
-	rawRow      = "(?,?,?,?,?,?,?,?,?,?)"
-	inboxInsert = "INSERT INTO inbox (mbox, id, day, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received) VALUES "
-	inboxRow    = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-	updateInbox = "UPDATE inbox SET rcpt=?, sender=?, hdr_from=?, hdr_to=?, subject=?, charset=?, content_type=?, has_attach=?, flags=?, ip=?, received=? WHERE mbox=? AND id=? AND day=?"
+	mailInsert  = "INSERT INTO mail (day, id, size, sha256, parts, refs, stored, envelope) VALUES "
+	mailRow     = "(?,?,?,?,?,?,?,?)"
+	rawInsert   = "INSERT INTO mail_raw (day, id, part, codec, body) VALUES "
+	rawRow      = "(?,?,?,?,?)"
+	inboxInsert = "INSERT INTO inbox (mbox, id, day, state, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received, stored) VALUES "
+	inboxRow    = "(?,?,?,0,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+	updateInbox = "UPDATE inbox SET rcpt=?, sender=?, hdr_from=?, hdr_to=?, subject=?, charset=?, content_type=?, has_attach=?, flags=?, ip=?, received=? WHERE mbox=? AND id=? AND day=? AND state<2"
 	onDuplicate = " ON DUPLICATE KEY UPDATE day=day"
 
 	maxRows  = 500     // of a statement: far below the limit of 65,535 parameters
@@ -40,7 +42,10 @@ func (s *Store) dialect() sqlstore.Dialect {
 		KeyArgs:     func(id ulid.ULID) []any { return []any{mailstore.Day(id), id[:]} },
 		UpdateInbox: updateInbox,
 		UpdateArgs:  updateArgs,
+		List:        s.list,
+		StoredSince: s.storedSince,
 		Uncount:     "UPDATE counts SET n=n-1 WHERE day=? AND n>0 ORDER BY slot LIMIT 1",
+		Lock:        " FOR UPDATE",
 		Diagnose:    s.diagnose,
 	}
 }
@@ -62,7 +67,12 @@ func (s *Store) transaction(ctx context.Context, fn func(*sql.Tx) error) error {
 // insert writes a batch and returns how many of its mails were new.
 func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (int, error) {
 	w := writer{tx: tx, now: time.Now().UTC().Truncate(time.Millisecond), packer: s.packer}
+	// A mail that is there keeps its bytes as they are, or, when it was deleted from every mailbox, has none any more; lines
+	// of mailboxes that are there, deleted or not, stay as they are. So storing again changes nothing.
 	if err := w.mails(ctx, b.Mails); err != nil {
+		return 0, err
+	}
+	if err := w.bodies(ctx, b.Mails); err != nil {
 		return 0, err
 	}
 	if err := w.inbox(ctx, b.Inbox); err != nil {
@@ -82,6 +92,7 @@ type writer struct {
 	bytes  int
 	counts []dayCount // ascending days
 	stored int
+	known  map[ulid.ULID]bool // mails that were there before
 }
 
 type dayCount struct {
@@ -89,12 +100,65 @@ type dayCount struct {
 	n   int64
 }
 
-// mails writes mail_raw in the order of its key: small mails of a day together, a large mail part by part.
+// mails writes the table mail in the order of its key, and learns which of them are there already.
 func (w *writer) mails(ctx context.Context, mails []rows.Mail) error {
+	for len(mails) > 0 {
+		n := 0
+		for ; n < len(mails) && n < maxRows && mails[n].Day == mails[0].Day && w.bytes < maxBytes; n++ {
+			m := &mails[n]
+			w.args = append(w.args, m.Day, m.ID[:], m.Size, m.SHA256[:], m.Parts, m.Refs, w.now, rows.NotNil(m.Envelope))
+			w.rows++
+			w.bytes += len(m.Envelope)
+		}
+		added, err := w.insert(ctx, mailInsert, mailRow)
+		if err != nil {
+			return err
+		}
+		w.add(mails[0].Day, added)
+		if int(added) < n {
+			if err := w.learn(ctx, mails[:n]); err != nil {
+				return err
+			}
+		}
+		mails = mails[n:]
+	}
+	return nil
+}
+
+// learn finds out which mails of a day were there before: those that were not stored now. Should another transaction have
+// stored one in this very millisecond, its bytes are sent once more, and change nothing.
+func (w *writer) learn(ctx context.Context, mails []rows.Mail) error {
+	args := []any{mails[0].Day, w.now}
+	for i := range mails {
+		args = append(args, mails[i].ID[:])
+	}
+	found, err := w.tx.QueryContext(ctx, "SELECT id FROM mail WHERE day=? AND stored<>? AND id IN (?"+strings.Repeat(",?", len(mails)-1)+") FOR UPDATE", args...)
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	if w.known == nil {
+		w.known = make(map[ulid.ULID]bool)
+	}
+	for found.Next() {
+		var id ulid.ULID
+		if err := found.Scan(&id); err != nil {
+			return err
+		}
+		w.known[id] = true
+	}
+	return found.Err()
+}
+
+// bodies writes mail_raw for mails that are new, in the order of its key: small ones together, a large one part by part.
+func (w *writer) bodies(ctx context.Context, mails []rows.Mail) error {
 	for i := range mails {
 		m := &mails[i]
-		if i > 0 && m.Day != mails[i-1].Day || m.Large() || w.rows == maxRows || w.bytes+len(m.Body) > maxBytes {
-			if err := w.flushMails(ctx, mails, i); err != nil {
+		if w.known[m.ID] {
+			continue
+		}
+		if m.Large() || w.rows == maxRows || w.bytes+len(m.Body) > maxBytes {
+			if err := w.flush(ctx); err != nil {
 				return err
 			}
 		}
@@ -104,41 +168,28 @@ func (w *writer) mails(ctx context.Context, mails []rows.Mail) error {
 			}
 			continue
 		}
-		w.args = append(w.args, m.Day, m.ID[:], 0, 1, uint8(m.Codec), m.Size, m.SHA256[:], w.now, rows.NotNil(m.Envelope), rows.NotNil(m.Body))
+		w.args = append(w.args, m.Day, m.ID[:], 0, uint8(m.Codec), rows.NotNil(m.Body))
 		w.rows++
-		w.bytes += len(m.Body) + len(m.Envelope)
+		w.bytes += len(m.Body)
 	}
-	return w.flushMails(ctx, mails, len(mails))
+	return w.flush(ctx)
 }
 
-// flushMails sends what has been collected: the small mails before mails[end].
-func (w *writer) flushMails(ctx context.Context, mails []rows.Mail, end int) error {
+// flush sends the bodies that have been collected.
+func (w *writer) flush(ctx context.Context) error {
 	if w.rows == 0 {
 		return nil
 	}
-	n, err := w.insert(ctx, rawInsert, rawRow)
-	if err != nil {
-		return err
-	}
-	w.add(mails[end-1].Day, n)
-	return nil
+	_, err := w.insert(ctx, rawInsert, rawRow)
+	return err
 }
 
-// large writes one large mail. When its first part is there already, so is the rest, and nothing more is read of it.
+// large writes the parts of one large mail.
 func (w *writer) large(ctx context.Context, m *rows.Mail) error {
 	return m.EachPart(ctx, w.packer, func(p rows.Part) error {
-		size, sha, envelope := m.OfWhole(p.Index)
-		w.args = append(w.args, m.Day, m.ID[:], p.Index, m.Parts, uint8(p.Codec), size, sha, w.now, envelope, rows.NotNil(p.Body))
+		w.args = append(w.args, m.Day, m.ID[:], p.Index, uint8(p.Codec), rows.NotNil(p.Body))
 		w.rows = 1
-		n, err := w.insert(ctx, rawInsert, rawRow)
-		if err != nil || p.Index > 0 {
-			return err
-		}
-		w.add(m.Day, n)
-		if n == 0 {
-			return rows.ErrStop
-		}
-		return nil
+		return w.flush(ctx)
 	})
 }
 
@@ -146,7 +197,7 @@ func (w *writer) inbox(ctx context.Context, inbox []rows.Inbox) error {
 	for i := range inbox {
 		e := &inbox[i]
 		w.args = append(w.args, e.Mbox[:], e.ID[:], e.Day, []byte(e.Mailbox), []byte(e.Sender), e.HdrFrom, e.HdrTo, e.Subject,
-			e.Charset, e.ContentType, e.HasAttachment, e.Size, e.Flags, rows.NotNil(e.IP.AsSlice()), e.Received)
+			e.Charset, e.ContentType, e.HasAttachment, e.Size, e.Flags, rows.NotNil(e.IP.AsSlice()), e.Received, w.now)
 		if w.rows++; w.rows < maxRows && i < len(inbox)-1 {
 			continue
 		}

@@ -13,7 +13,11 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-const schemaTable = "sluice_schema"
+const (
+	schemaTable = "sluice_version"
+	// oldSchemaTable was that of versions before the first release.
+	oldSchemaTable = "sluice_schema"
+)
 
 //go:embed migrations/*.sql
 var migrations embed.FS
@@ -39,6 +43,13 @@ func (s *Store) migrate(ctx context.Context) error {
 	files, err := fs.Sub(migrations, "migrations")
 	if err != nil {
 		return err
+	}
+	var old int
+	if err := s.write.QueryRowContext(ctx, "SELECT COUNT(*) FROM sqlite_master WHERE name = ?", oldSchemaTable).Scan(&old); err != nil {
+		return err
+	}
+	if old > 0 {
+		return rows.Predates("migrating the tables")
 	}
 	// The provider is not closed: that would close our pool.
 	provider, err := goose.NewProvider(goose.DialectSQLite3, s.write, files, goose.WithTableName(schemaTable),
@@ -79,6 +90,7 @@ func (s *Store) dropBefore(ctx context.Context, day uint32) error {
 	for _, slice := range []string{
 		"DELETE FROM inbox WHERE (mbox, id) IN (SELECT mbox, id FROM inbox WHERE id < ? LIMIT 1000)",
 		"DELETE FROM mail_raw WHERE rowid IN (SELECT rowid FROM mail_raw WHERE id < ? ORDER BY id LIMIT 200)",
+		"DELETE FROM mail WHERE id IN (SELECT id FROM mail WHERE id < ? ORDER BY id LIMIT 1000)",
 	} {
 		for {
 			n, err := s.deleteSlice(ctx, slice, first[:])

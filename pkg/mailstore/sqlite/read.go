@@ -10,16 +10,26 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-// Inbox implements mailstore.Reader.
-func (s *Store) Inbox(ctx context.Context, mailbox string, before ulid.ULID, limit int) ([]mailstore.Entry, error) {
-	start := time.Now()
+// list lists a mailbox, newest first.
+func (s *Store) list(ctx context.Context, mailbox string, q mailstore.Query) ([]mailstore.Entry, error) {
 	mbox := mailstore.Mbox(mailbox)
-	where, args := "mbox=?1 AND id<?2 ORDER BY id DESC LIMIT ?3", []any{mbox[:], before[:], limit}
-	if before.IsZero() {
-		where, args = "mbox=?1 ORDER BY id DESC LIMIT ?2", []any{mbox[:], limit}
+	where, args := "mbox=? ", []any{mbox[:]}
+	if !q.Before.IsZero() {
+		where, args = where+"AND id<? ", append(args, q.Before[:])
 	}
-	entries, err := rows.Entries(s.read.QueryContext(ctx, rows.SelectEntries+where, args...))
-	return entries, s.meter.Done("inbox", start, err)
+	if !q.After.IsZero() {
+		where, args = where+"AND id>? ", append(args, q.After[:])
+	}
+	if q.Contains != "" { // SQLite knows upper and lower case of ASCII only
+		where += "AND instr(lower(subject || char(10) || hdr_from || char(10) || sender), lower(?))>0 "
+		args = append(args, q.Contains)
+	}
+	return rows.Entries(s.read.QueryContext(ctx, rows.SelectEntries+where+"ORDER BY id DESC LIMIT ?", append(args, q.Limit)...))
+}
+
+func (s *Store) storedSince(ctx context.Context, mailbox string, since time.Time, limit int) ([]mailstore.Entry, error) {
+	mbox := mailstore.Mbox(mailbox)
+	return rows.Entries(s.read.QueryContext(ctx, rows.SelectEntries+"mbox=? AND stored>=? ORDER BY stored, id LIMIT ?", mbox[:], since.UnixMilli(), limit))
 }
 
 // IDs implements mailstore.Auditor. It goes in pages, so that no result is open while fn is at work: an open one would keep
@@ -44,6 +54,6 @@ func (s *Store) IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.R
 }
 
 func (s *Store) idsPage(ctx context.Context, condition string, from, to ulid.ULID) ([]mailstore.Row, error) {
-	return rows.Page(s.read.QueryContext(ctx, "SELECT id, size, sha256 FROM mail_raw WHERE "+condition+" AND id <= ? AND part=0 ORDER BY id LIMIT ?",
+	return rows.Page(s.read.QueryContext(ctx, "SELECT id, size, sha256, refs FROM mail WHERE "+condition+" AND id <= ? ORDER BY id LIMIT ?",
 		from[:], to[:], rows.PageSize))
 }

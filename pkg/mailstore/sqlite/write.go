@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	insertRaw   = "INSERT INTO mail_raw (id, part, parts, codec, size, sha256, stored, envelope, body) VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
-	insertInbox = "INSERT INTO inbox (mbox, id, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+	insertMail  = "INSERT INTO mail (id, size, sha256, parts, refs, stored, envelope) VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
+	insertRaw   = "INSERT INTO mail_raw (id, part, codec, body) VALUES (?,?,?,?) ON CONFLICT DO NOTHING"
+	insertInbox = "INSERT INTO inbox (mbox, id, state, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received, stored) VALUES (?,?,0,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
 	insertCount = "INSERT INTO counts (day, n) VALUES (?,1) ON CONFLICT (day) DO UPDATE SET n=n+1"
-	updateInbox = "UPDATE inbox SET rcpt=?1, sender=?2, hdr_from=?3, hdr_to=?4, subject=?5, charset=?6, content_type=?7, has_attach=?8, flags=?9, ip=?10, received=?11 WHERE mbox=?12 AND id=?13" +
+	updateInbox = "UPDATE inbox SET rcpt=?1, sender=?2, hdr_from=?3, hdr_to=?4, subject=?5, charset=?6, content_type=?7, has_attach=?8, flags=?9, ip=?10, received=?11 WHERE mbox=?12 AND id=?13 AND state<2" +
 		" AND (rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, flags, ip, received) IS NOT (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
 )
 
@@ -30,6 +31,8 @@ func (s *Store) dialect() sqlstore.Dialect {
 		KeyArgs:     func(id ulid.ULID) []any { return []any{id[:]} },
 		UpdateInbox: updateInbox,
 		UpdateArgs:  updateArgs,
+		List:        s.list,
+		StoredSince: s.storedSince,
 		Uncount:     "UPDATE counts SET n=n-1 WHERE day=?",
 	}
 }
@@ -48,57 +51,49 @@ type writer struct {
 	packer *mailstore.Packer
 	stored int
 
-	raw, count *sql.Stmt
+	mail, raw, count *sql.Stmt
 }
 
 // insert writes a batch and returns how many of its mails were new.
 func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (stored int, err error) {
 	w := writer{now: time.Now().UnixMilli(), packer: s.packer}
-	if w.raw, err = tx.PrepareContext(ctx, insertRaw); err != nil {
-		return 0, err
+	for query, statement := range map[string]**sql.Stmt{insertMail: &w.mail, insertRaw: &w.raw, insertCount: &w.count} {
+		if *statement, err = tx.PrepareContext(ctx, query); err != nil {
+			return 0, err
+		}
+		defer (*statement).Close()
 	}
-	defer w.raw.Close()
-	if w.count, err = tx.PrepareContext(ctx, insertCount); err != nil {
-		return 0, err
-	}
-	defer w.count.Close()
+	// A mail that is there keeps its bytes as they are, or, when it was deleted from every mailbox, has none any more; lines
+	// of mailboxes that are there, deleted or not, stay as they are. So storing again changes nothing.
 	for i := range b.Mails {
-		if err := w.mail(ctx, &b.Mails[i]); err != nil {
+		if err := w.store(ctx, &b.Mails[i]); err != nil {
 			return 0, err
 		}
 	}
 	return w.stored, w.inbox(ctx, tx, b.Inbox)
 }
 
-func (w *writer) mail(ctx context.Context, m *rows.Mail) error {
-	if !m.Large() {
-		_, err := w.part(ctx, m, rows.Part{Codec: m.Codec, Body: m.Body})
-		return err
-	}
-	// When its first part is there already, so is the rest, and nothing more is read of it.
-	return m.EachPart(ctx, w.packer, func(p rows.Part) error {
-		isNew, err := w.part(ctx, m, p)
-		if err == nil && !isNew {
-			return rows.ErrStop
-		}
-		return err
-	})
-}
-
-// part writes a row of mail_raw, and counts the mail when it is a new one.
-func (w *writer) part(ctx context.Context, m *rows.Mail, p rows.Part) (isNew bool, err error) {
-	size, sha, envelope := m.OfWhole(p.Index)
-	res, err := w.raw.ExecContext(ctx, m.ID[:], p.Index, m.Parts, uint8(p.Codec), size, sha, w.now, envelope, rows.NotNil(p.Body))
+// store writes a mail and its bytes, and counts it, unless it is there.
+func (w *writer) store(ctx context.Context, m *rows.Mail) error {
+	res, err := w.mail.ExecContext(ctx, m.ID[:], m.Size, m.SHA256[:], m.Parts, m.Refs, w.now, rows.NotNil(m.Envelope))
 	if err != nil {
-		return false, err
+		return err
 	}
-	n, err := res.RowsAffected()
-	if err != nil || n == 0 || p.Index > 0 {
-		return n > 0, err
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return err
 	}
 	w.stored++
-	_, err = w.count.ExecContext(ctx, m.Day)
-	return true, err
+	if _, err := w.count.ExecContext(ctx, m.Day); err != nil {
+		return err
+	}
+	part := func(p rows.Part) error {
+		_, err := w.raw.ExecContext(ctx, m.ID[:], p.Index, uint8(p.Codec), rows.NotNil(p.Body))
+		return err
+	}
+	if m.Large() {
+		return m.EachPart(ctx, w.packer, part)
+	}
+	return part(rows.Part{Codec: m.Codec, Body: m.Body})
 }
 
 func (w *writer) inbox(ctx context.Context, tx *sql.Tx, inbox []rows.Inbox) error {
@@ -110,7 +105,7 @@ func (w *writer) inbox(ctx context.Context, tx *sql.Tx, inbox []rows.Inbox) erro
 	for i := range inbox {
 		e := &inbox[i]
 		if _, err := insert.ExecContext(ctx, e.Mbox[:], e.ID[:], e.Mailbox, e.Sender, e.HdrFrom, e.HdrTo, e.Subject, e.Charset,
-			e.ContentType, e.HasAttachment, e.Size, int64(e.Flags), rows.NotNil(e.IP.AsSlice()), e.Received.UnixMilli()); err != nil {
+			e.ContentType, e.HasAttachment, e.Size, int64(e.Flags), rows.NotNil(e.IP.AsSlice()), e.Received.UnixMilli(), w.now); err != nil {
 			return err
 		}
 	}

@@ -141,7 +141,7 @@ func reindex(t *testing.T, open Open) {
 }
 
 func dropBefore(t *testing.T, open Open) {
-	s := open(t, Options{})
+	s := open(t, Options{Retention: 20 * 24 * time.Hour}) // partitions of a day, where there are any
 	now := time.Now().UTC().Truncate(24 * time.Hour).Add(time.Hour)
 	old := NewMail(now.Add(-3*24*time.Hour), Text(500), "a@example.com")
 	fresh := NewMail(now, Text(500), "a@example.com")

@@ -17,7 +17,7 @@ type bare struct {
 	rows map[ulid.ULID]finished
 }
 
-type finished struct{ raw, inbox []any }
+type finished struct{ mail, raw, inbox []any }
 
 func newBare(dsn string, o options, kind string, mails []mailstore.Mail) (*bare, error) {
 	options := "?maxAllowedPacket=0"
@@ -45,9 +45,10 @@ func newBare(dsn string, o options, kind string, mails []mailstore.Mail) (*bare,
 		body, codec := packer.Pack(m.Raw)
 		mbox, day := mailstore.Mbox(m.Mailboxes[0]), mailstore.Day(m.ID)
 		b.rows[m.ID] = finished{
-			raw: []any{day, m.ID[:], 0, 1, uint8(codec), m.Size, m.SHA256[:], now, m.Envelope, body},
-			inbox: []any{mbox[:], m.ID[:], day, m.Mailboxes[0], m.Sender, m.Derived.HdrFrom, m.Derived.HdrTo, m.Derived.Subject, m.Derived.Charset,
-				m.Derived.ContentType, false, m.Size, m.Flags, m.IP.AsSlice(), m.Received.UTC()},
+			mail: []any{day, m.ID[:], m.Size, m.SHA256[:], 1, 1, now, m.Envelope},
+			raw:  []any{day, m.ID[:], 0, uint8(codec), body},
+			inbox: []any{mbox[:], m.ID[:], day, 0, m.Mailboxes[0], m.Sender, m.Derived.HdrFrom, m.Derived.HdrTo, m.Derived.Subject, m.Derived.Charset,
+				m.Derived.ContentType, false, m.Size, m.Flags, m.IP.AsSlice(), m.Received.UTC(), now},
 		}
 	}
 	return b, nil
@@ -59,15 +60,19 @@ func (b *bare) put(ctx context.Context, mails []mailstore.Mail) error {
 		return err
 	}
 	defer tx.Rollback()
-	var raw, inbox []any
+	var mail, raw, inbox []any
 	for _, m := range mails {
 		row := b.rows[m.ID]
-		raw, inbox = append(raw, row.raw...), append(inbox, row.inbox...)
+		mail, raw, inbox = append(mail, row.mail...), append(raw, row.raw...), append(inbox, row.inbox...)
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO mail_raw VALUES "+marks(10, len(mails)), raw...); err != nil {
+	if _, err := tx.ExecContext(ctx, "INSERT INTO mail VALUES "+marks(8, len(mails)), mail...); err != nil {
 		return err
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO inbox VALUES "+marks(15, len(mails)), inbox...); err != nil {
+	if _, err := tx.ExecContext(ctx, "INSERT INTO mail_raw VALUES "+marks(5, len(mails)), raw...); err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "INSERT INTO inbox (mbox, id, day, state, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received, stored) VALUES "+
+		marks(17, len(mails)), inbox...); err != nil {
 		return err
 	}
 	return tx.Commit()

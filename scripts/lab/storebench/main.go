@@ -1,6 +1,6 @@
 // Command storebench measures what PutBatch costs: it stores the same mails once by a bare loop of multi-row INSERTs of
 // finished rows, and once by PutBatch, which makes the rows itself (packing, cleaning, sorting) and leaves alone what is
-// there. Both write mail_raw and inbox of the real schema in transactions of -batch mails on -conns
+// there. Both write mail, mail_raw and inbox of the real schema in transactions of -batch mails on -conns
 // connections. The rounds alternate, and medians are compared.
 //
 //	GOWORK=off go run ./storebench -mails 5000 -size 20480

@@ -28,25 +28,18 @@ type Batch struct {
 	rooms rooms
 }
 
-// Mail is one mail, and its row in mail_raw when it is a small one.
+// Mail is one mail: its row in mail, and that in mail_raw when it is a small one.
 type Mail struct {
 	mailstore.Mail
 	Day   uint32
 	Parts int
+	Refs  int             // mailboxes that list it
 	Codec mailstore.Codec // of a small mail
 	Body  []byte
 }
 
 // Large says that the mail is read and written part by part.
 func (m *Mail) Large() bool { return m.Open != nil }
-
-// OfWhole is the columns that belong to the whole mail: part 0 has them, and in the others they are empty.
-func (m *Mail) OfWhole(part int) (size int64, sha, envelope []byte) {
-	if part > 0 {
-		return 0, []byte{}, []byte{}
-	}
-	return m.Size, m.SHA256[:], NotNil(m.Envelope)
-}
 
 // NotNil is b as a database has to see it: nil would be NULL.
 func NotNil(b []byte) []byte {
@@ -124,6 +117,7 @@ func (b *Batch) addInbox(m *Mail) {
 		row := Inbox{Entry: entry, Mbox: mailstore.Mbox(mailbox), Day: m.Day}
 		row.Mailbox = Bytes(mailbox, 320)
 		b.Inbox = append(b.Inbox, row)
+		m.Refs++
 	}
 }
 

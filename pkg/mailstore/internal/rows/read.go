@@ -20,10 +20,16 @@ func Outdated(op string, version int64, migrations fs.FS) error {
 		Err: fmt.Errorf("the tables are of version %d, this program needs %d", version, len(files))}
 }
 
+// Predates is the error for tables from before the first release, which no migration changes.
+func Predates(op string) error {
+	return &mailstore.Error{Class: mailstore.Pause, Op: op, Hint: "drop its tables or use another database, and then replay the log: storer replay --since 72h",
+		Err: errors.New("the database has the tables of a version before the first release")}
+}
+
 // PageSize is how many mails a listing of ids reads at once.
 const PageSize = 1000
 
-// Page reads a page of id, size and sha256, and closes it.
+// Page reads a page of id, size, sha256 and refs, and closes it.
 func Page(found *sql.Rows, err error) ([]mailstore.Row, error) {
 	if err != nil {
 		return nil, err
@@ -33,10 +39,12 @@ func Page(found *sql.Rows, err error) ([]mailstore.Row, error) {
 	for found.Next() {
 		var r mailstore.Row
 		var sum []byte
-		if err := found.Scan(&r.ID, &r.Size, &sum); err != nil {
+		var refs int
+		if err := found.Scan(&r.ID, &r.Size, &sum, &refs); err != nil {
 			return nil, err
 		}
 		copy(r.SHA256[:], sum)
+		r.Erased = refs == 0
 		page = append(page, r)
 	}
 	return page, found.Err()
@@ -51,8 +59,14 @@ func ScanPart(found *sql.Row) (body []byte, codec mailstore.Codec, err error) {
 	return body, codec, err
 }
 
-// SelectEntries reads lines of mailboxes, for Entries; a condition follows.
-const SelectEntries = "SELECT id, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received FROM inbox WHERE "
+// SelectEntries reads the lines of mailboxes that are not deleted, for Entries; further conditions follow.
+const SelectEntries = "SELECT id, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received, stored, state FROM inbox WHERE state<2 AND "
+
+// The bits of inbox.state.
+const (
+	Seen    = 1
+	Deleted = 2
+)
 
 // Entries reads what a query that begins with SelectEntries found, and closes it.
 func Entries(found *sql.Rows, err error) ([]mailstore.Entry, error) {
@@ -64,11 +78,12 @@ func Entries(found *sql.Rows, err error) ([]mailstore.Entry, error) {
 	for found.Next() {
 		var e mailstore.Entry
 		var ip []byte
+		var state int
 		if err := found.Scan(&e.ID, &e.Mailbox, &e.Sender, &e.HdrFrom, &e.HdrTo, &e.Subject, &e.Charset, &e.ContentType,
-			&e.HasAttachment, &e.Size, (*flags)(&e.Flags), &ip, Time(&e.Received)); err != nil {
+			&e.HasAttachment, &e.Size, (*flags)(&e.Flags), &ip, Time(&e.Received), Time(&e.Stored), &state); err != nil {
 			return nil, err
 		}
-		e.IP = Addr(ip)
+		e.IP, e.Seen = Addr(ip), state&Seen != 0
 		entries = append(entries, e)
 	}
 	return entries, found.Err()

@@ -21,8 +21,8 @@ func Again(ctx context.Context, run func() error) error {
 	var conflict, lost, doubt int
 	for {
 		err := run()
-		if err == nil || errors.Is(err, errSource) {
-			return err // not a conflict in the database, and the caller knows better when to read again
+		if err == nil || errors.Is(err, errSource) || errors.Is(err, mailstore.ErrNotFound) {
+			return err // no trouble of the database; and when to read the log again the caller knows better
 		}
 		switch mailstore.Classify(err) {
 		case mailstore.Retry:

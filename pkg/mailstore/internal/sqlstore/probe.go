@@ -48,8 +48,10 @@ func (s *Store) remove(ctx context.Context, tx *sql.Tx, batch *rows.Batch) error
 	}
 	for i := range batch.Mails {
 		m := &batch.Mails[i]
-		if _, err := tx.ExecContext(ctx, "DELETE FROM mail_raw WHERE "+s.dialect.Key, s.dialect.KeyArgs(m.ID)...); err != nil {
-			return err
+		for _, table := range []string{"mail_raw", "mail"} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE "+s.dialect.Key, s.dialect.KeyArgs(m.ID)...); err != nil {
+				return err
+			}
 		}
 		if _, err := tx.ExecContext(ctx, s.dialect.Uncount, m.Day); err != nil {
 			return err

@@ -26,13 +26,18 @@ type Dialect struct {
 	Transaction func(ctx context.Context, fn func(*sql.Tx) error) error
 	// Insert writes a batch and returns how many of its mails were new.
 	Insert func(ctx context.Context, tx *sql.Tx, batch *rows.Batch) (stored int, err error)
-	// Key is the condition on the rows of a mail, in mail_raw and in inbox, and KeyArgs are its parameters.
+	// Key is the condition on the rows of a mail, in every table, and KeyArgs are its parameters.
 	Key     string
 	KeyArgs func(id ulid.ULID) []any
 	// UpdateInbox is the statement that rewrites the derived columns of a row where they differ, and UpdateArgs are its
 	// parameters.
 	UpdateInbox string
 	UpdateArgs  func(row *rows.Inbox) []any
+	// List and StoredSince are those of mailstore.Mailboxes, without bounds of their own.
+	List        func(ctx context.Context, mailbox string, q mailstore.Query) ([]mailstore.Entry, error)
+	StoredSince func(ctx context.Context, mailbox string, since time.Time, limit int) ([]mailstore.Entry, error)
+	// Lock is what a SELECT ends with that keeps others from changing what it has read.
+	Lock string
 	// Uncount takes one mail of a day, its parameter, off counts.
 	Uncount string
 	// Classify wraps an error with what was being done and what to do about it.

@@ -33,6 +33,8 @@ const (
 	// WalkBatch messages are fetched at a time.
 	WalkBatch   = 500
 	walkRetries = 5
+	// walkBytes of headers are fetched at a time: those of a pack are large, and what waits to be read is all in memory.
+	walkBytes = 1 << 20
 	// WalkIdle is when the server forgets the consumer of a walk that died.
 	WalkIdle = time.Minute
 )
@@ -108,12 +110,16 @@ func (w Walk) stretch(ctx context.Context, next *uint64, fn func(Walked) error) 
 	if consumer.CachedInfo().NumPending == 0 {
 		return nil
 	}
+	size := 0 // of the headers of a message, roughly
 	for count := uint64(0); ; {
-		batch, err := consumer.FetchNoWait(WalkBatch)
+		batch, err := consumer.FetchNoWait(min(WalkBatch, max(WalkBatch/20, walkBytes/max(size, 1))))
 		if err != nil {
 			return err
 		}
-		end, err := w.batch(batch, &count, next, fn)
+		end, err := w.batch(batch, &count, next, func(m Walked) error {
+			size = (7*size + headerBytes(m.Header)) / 8
+			return fn(m)
+		})
 		if err != nil || end {
 			return err
 		}
@@ -124,6 +130,15 @@ func (w Walk) stretch(ctx context.Context, next *uint64, fn func(Walked) error) 
 			return ctx.Err()
 		}
 	}
+}
+
+func headerBytes(h nats.Header) (n int) {
+	for _, values := range h {
+		for _, v := range values {
+			n += len(v)
+		}
+	}
+	return n
 }
 
 // batch hands on what one fetch brought; end says that nothing is left.

@@ -41,6 +41,10 @@ func (a *Access) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 	text := strings.TrimSpace(r.PostFormValue("token"))
 	claims, err := a.keys.Verify(text, a.now())
+	if err != nil && strings.Contains(r.Header.Get("Accept"), "text/html") { // a form that a person has sent
+		http.Redirect(w, r, "/?login=failed", http.StatusSeeOther)
+		return
+	}
 	if err != nil {
 		problem.Write(w, http.StatusUnauthorized, "The token is not valid, or no longer.")
 		return

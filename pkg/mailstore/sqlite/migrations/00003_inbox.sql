@@ -1,8 +1,11 @@
 -- +goose Up
--- One row per mail and mailbox. mbox is the first half of the SHA-256 of the mailbox.
+-- One row per mail and mailbox. mbox is the first half of the SHA-256 of the mailbox. state is a set of bits: 1 a reader has
+-- seen the mail, 2 it was deleted from this mailbox; then everything else that can be empty is. stored is when the mail was
+-- stored: mails become visible in this order.
 CREATE TABLE inbox (
   mbox         BLOB NOT NULL,
   id           BLOB NOT NULL,
+  state        INTEGER NOT NULL,
   rcpt         TEXT NOT NULL,
   sender       TEXT NOT NULL,
   hdr_from     TEXT NOT NULL,
@@ -15,5 +18,6 @@ CREATE TABLE inbox (
   flags        INTEGER NOT NULL,
   ip           BLOB NOT NULL,
   received     INTEGER NOT NULL,
+  stored       INTEGER NOT NULL,
   PRIMARY KEY (mbox, id)
 ) WITHOUT ROWID;

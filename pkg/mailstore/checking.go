@@ -1,0 +1,46 @@
+package mailstore
+
+import (
+	"context"
+	"hash/crc32"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Checker compares many mails at once with what the database has: it reads no bodies and sends no rows.
+type Checker interface {
+	// Sum is that of all mails with from <= id <= to.
+	Sum(ctx context.Context, from, to ulid.ULID) (Sum, error)
+	// SumOf is that of those of these mails that are there. ids are different, in any order and number.
+	SumOf(ctx context.Context, ids []ulid.ULID) (Sum, error)
+	// Lines is how many of these lines of mailboxes are there, what readers have deleted included. They are different.
+	Lines(ctx context.Context, lines []Line) (int, error)
+	// Damaged reads the bytes of mails, all of which are there, and returns those that are not as their size and SHA-256 say.
+	Damaged(ctx context.Context, mails []Row) ([]ulid.ULID, error)
+}
+
+// Sum is a digest of mails. Two that are equal are of the same mails, with the same sizes and SHA-256, but for one chance in
+// four billion.
+type Sum struct {
+	Mails int64
+	Bytes int64
+	Check uint64 // the CRC-32 (IEEE) of id and SHA-256, summed up over the mails
+	// Erased is how many of them have no bytes any more, because every mailbox has deleted them.
+	Erased int64
+}
+
+// Add adds a mail.
+func (s *Sum) Add(r Row) {
+	s.Mails++
+	s.Bytes += r.Size
+	if r.Erased {
+		s.Erased++
+	}
+	s.Check += uint64(crc32.Update(crc32.ChecksumIEEE(r.ID[:]), crc32.IEEETable, r.SHA256[:]))
+}
+
+// Line is the place of a mail in the list of a mailbox; see Mbox.
+type Line struct {
+	Mbox [16]byte
+	ID   ulid.ULID
+}

@@ -1,0 +1,187 @@
+package stream
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"math"
+	"time"
+	"unicode/utf8"
+
+	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
+)
+
+// Outline is what an audit has to know of a mail: a tenth of the work of a Head.
+type Outline struct {
+	// ID is zero when the envelope cannot be decoded (Err says why).
+	ID     ulid.ULID
+	Size   int64
+	SHA256 [32]byte
+	Parts  uint32
+	// Mailboxes are valid until the function that was given the Outline returns.
+	Mailboxes [][]byte
+	Err       error
+
+	Shard    int
+	Sequence uint64
+	Index    int // the mail's place, from 0, in its message
+	Time     time.Time
+}
+
+// Outlines is Heads for those who need no envelopes. The Outline is valid until fn returns.
+func (r *Reader) Outlines(ctx context.Context, b Bounds, fn func(*Outline) error) error {
+	if b.From > b.To {
+		return nil
+	}
+	var s outliner
+	w := record.Walk{JS: r.js, Stream: StreamName(b.Shard), Subject: HeadSubject(b.Shard), From: b.From, To: b.To}
+	return w.Each(ctx, func(m record.Walked) error {
+		mails := s.message(m.Record)
+		for i := range mails {
+			o := &mails[i]
+			o.Shard, o.Sequence, o.Index, o.Time = b.Shard, m.Sequence, i, m.Time
+			if err := fn(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// outliner reads one message after the other into the same memory.
+type outliner struct {
+	mails []Outline
+	raw   []byte
+}
+
+// message makes the outlines of a message; it is one with Err when one of its envelopes cannot be decoded, as decodeEnvelopes says.
+func (s *outliner) message(r record.Record) []Outline {
+	texts, err := envelopeTexts(r.Header)
+	s.mails, s.raw = s.mails[:0], s.raw[:0]
+	for i := 0; i < len(texts) && err == nil; i++ {
+		from := len(s.raw)
+		if s.raw, err = base64.RawURLEncoding.AppendDecode(s.raw, []byte(texts[i])); err != nil {
+			break
+		}
+		if len(s.mails) == cap(s.mails) {
+			s.mails = append(s.mails, Outline{})
+		} else {
+			s.mails = s.mails[:len(s.mails)+1]
+		}
+		o := &s.mails[len(s.mails)-1]
+		*o = Outline{Mailboxes: o.Mailboxes[:0]}
+		if err = o.decode(s.raw[from:]); err == nil && o.Parts > 0 && len(texts) > 1 {
+			err = fmt.Errorf("mail %d is in parts, which only a mail that is alone may be", i+1)
+		}
+	}
+	if err != nil {
+		s.mails = append(s.mails[:0], Outline{Err: fmt.Errorf("%w: %w", ErrUnreadable, err)})
+	}
+	return s.mails
+}
+
+// decode reads an envelope. What it does not need it checks as the generated code does.
+func (o *Outline) decode(raw []byte) error {
+	hasID := false
+	for len(raw) > 0 {
+		field, kind, n := protowire.ConsumeTag(raw)
+		if n < 0 {
+			return protowire.ParseError(n)
+		}
+		raw = raw[n:]
+		switch kind {
+		case protowire.VarintType:
+			v, n := protowire.ConsumeVarint(raw)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			raw = raw[n:]
+			switch field {
+			case 13:
+				if v > math.MaxInt64 {
+					return fmt.Errorf("its size is %d", v)
+				}
+				o.Size = int64(v)
+			case 16:
+				o.Parts = uint32(v)
+			}
+		case protowire.BytesType:
+			v, n := protowire.ConsumeBytes(raw)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			raw = raw[n:]
+			if field == 1 {
+				hasID = len(v) == len(o.ID)
+				copy(o.ID[:], v)
+				continue
+			}
+			if err := o.bytes(field, v); err != nil {
+				return err
+			}
+		default:
+			n := protowire.ConsumeFieldValue(field, kind, raw)
+			if n < 0 {
+				return protowire.ParseError(n)
+			}
+			raw = raw[n:]
+		}
+	}
+	if !hasID {
+		return fmt.Errorf("its id does not have %d bytes", len(o.ID))
+	}
+	return nil
+}
+
+func (o *Outline) bytes(field protowire.Number, v []byte) error {
+	switch field {
+	case 10:
+		mailbox, err := texts(v, 2)
+		o.Mailboxes = append(o.Mailboxes, mailbox)
+		return err
+	case 14:
+		o.SHA256 = [32]byte{}
+		copy(o.SHA256[:], v)
+	case 8:
+		_, err := texts(v, 3)
+		return err
+	case 4, 5:
+		_, err := texts(v, 0)
+		return err
+	case 3, 6, 7, 9, 18, 19:
+		if !utf8.Valid(v) {
+			return errNotUTF8
+		}
+	}
+	return nil
+}
+
+var errNotUTF8 = fmt.Errorf("a text in it is not UTF-8")
+
+// texts walks through a message whose first fields, up to the one named, are texts, and returns the first.
+func texts(raw []byte, upTo protowire.Number) (first []byte, err error) {
+	for len(raw) > 0 {
+		field, kind, n := protowire.ConsumeTag(raw)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		raw = raw[n:]
+		if n = protowire.ConsumeFieldValue(field, kind, raw); n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		if kind == protowire.BytesType && field <= upTo {
+			v, _ := protowire.ConsumeBytes(raw)
+			if !utf8.Valid(v) {
+				return nil, errNotUTF8
+			}
+			if field == 1 {
+				first = v
+			}
+		}
+		raw = raw[n:]
+	}
+	return first, nil
+}

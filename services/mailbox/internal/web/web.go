@@ -1,0 +1,72 @@
+package web
+
+import (
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/sluice-mail/sluice/services/internal/reading"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/safehtml"
+)
+
+// Deps are what the pages are made from.
+type Deps struct {
+	Reader    *reading.Reader
+	Names     reading.Names
+	Sanitiser *safehtml.Sanitiser
+	Logger    *slog.Logger
+	// Tokens says that one must log in.
+	Tokens bool
+	// Domain is where rolled addresses are; "" means the name the page was asked under, if mail could go there.
+	Domain string
+}
+
+// Pages are the pages.
+type Pages struct {
+	Deps
+	templates map[string]*template.Template
+	words     words
+	assets    map[string]asset
+}
+
+// New prepares the pages.
+func New(deps Deps) (*Pages, error) {
+	p := &Pages{Deps: deps}
+	var err error
+	if p.words, err = readWords(); err != nil {
+		return nil, err
+	}
+	if p.assets, err = readAssets(); err != nil {
+		return nil, err
+	}
+	if p.templates, err = readTemplates(p.words, p.assets); err != nil {
+		return nil, fmt.Errorf("reading the pages' templates: %w", err)
+	}
+	return p, nil
+}
+
+// Mount puts the pages on a mux.
+func (p *Pages) Mount(mux *http.ServeMux) {
+	mux.HandleFunc("GET /{$}", p.home)
+	mux.HandleFunc("GET /open", p.open)
+	mux.HandleFunc("GET /inbox/{address}", p.list)
+	mux.HandleFunc("GET /inbox/{address}/empty", p.askEmpty)
+	mux.HandleFunc("POST /inbox/{address}/empty", p.empty)
+	mux.HandleFunc("GET /inbox/{address}/{id}", p.message)
+	mux.HandleFunc("GET /inbox/{address}/{id}/html", p.frame)
+	mux.HandleFunc("POST /inbox/{address}/{id}/delete", p.delete)
+	mux.HandleFunc("GET /assets/{name}", p.asset)
+}
+
+// Lost shows a page to a person who asks for something that is not there; programs are answered by next.
+func (p *Pages) Lost(mux *http.ServeMux, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, pattern := mux.Handler(r); pattern == "" && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
+			p.fail(w, r, http.StatusNotFound, "lost")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
