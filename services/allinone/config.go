@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -9,6 +10,7 @@ import (
 	"github.com/sluice-mail/sluice/services/ingress"
 	"github.com/sluice-mail/sluice/services/internal/database"
 	"github.com/sluice-mail/sluice/services/internal/logconn"
+	"github.com/sluice-mail/sluice/services/mailbox"
 	"github.com/sluice-mail/sluice/services/storer"
 )
 
@@ -17,19 +19,23 @@ type config struct {
 	Ingress  ingress.Config
 	Storer   storer.Config
 	Warmer   cachewarmer.Config
+	Mailbox  mailbox.Config
 	Log      logconn.Config
 	Database database.Config
 	Write    database.WriteConfig
 }
 
 // Validate asks the ingress with the certificate that it will have: without one in the environment, that is made here.
-// No other part has a rule of its own.
+// The inbox has its own rules, unless it is off.
 func (c *config) Validate() error {
 	in := c.Ingress
 	if in.TLSCert == "" && in.TLSKey == "" && in.TLSDir == "" {
 		in.TLSCert, in.TLSKey = "self-signed", "self-signed"
 	}
-	return in.Validate()
+	if c.Mailbox.Addr == "" {
+		return in.Validate()
+	}
+	return errors.Join(in.Validate(), c.Mailbox.Validate())
 }
 
 // defaults are what unset variables mean here, where there is one machine and no load balancer.
@@ -38,6 +44,9 @@ func defaults() map[string]string {
 		"SLUICE_DATA":         "./data",
 		"INGRESS_DOMAINS":     "*",
 		"INGRESS_DRAIN_DELAY": "0s",
+		"MAILBOX_ADDR":        "127.0.0.1:8025",
+		"MAILBOX_ACCESS":      "open",
+		"MAILBOX_DRAIN_DELAY": "0s",
 		"STREAM_MAX_BYTES":    strconv.FormatInt(logRoom("."), 10),
 	}
 }

@@ -3,7 +3,7 @@
 //	          1 natsd            3 storer ──────▶ 2 SQLite ($SLUICE_DATA/sluice.db)
 //	          (the log) ────────▶
 //	              ▲              4 cachewarmer ──▶ embedded cache
-//	SMTP ──▶ 5 ingress
+//	SMTP ──▶ 6 ingress           5 mailbox ◀─────── both of them ──▶ http://localhost:8025
 //
 // The numbers are the order of construction; stopping goes the other way round. The services are the same packages as
 // the separate processes and do not know where they run: what is not embedded is taken by setting NATS_URL, MYSQL_DSN
@@ -41,6 +41,7 @@ func run(ctx context.Context, cfg *config, e *process.Env) error {
 		p.database,
 		p.storer,
 		p.cachewarmer,
+		p.mailbox,
 		p.ingress,
 	} {
 		if err := add(&group); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,6 +27,7 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/datadir"
 	"github.com/sluice-mail/sluice/services/internal/logconn"
 	"github.com/sluice-mail/sluice/services/internal/process"
+	"github.com/sluice-mail/sluice/services/mailbox"
 	"github.com/sluice-mail/sluice/services/storer"
 )
 
@@ -44,7 +46,9 @@ type parts struct {
 	server *natsd.Server // nil when NATS_URL says that the log is elsewhere
 	store  mailstore.Store
 	turn   consume.Turn
+	cached *mailcache.Cache
 	smtp   net.Addr
+	http   net.Addr // nil without the inbox
 	closes []func()
 }
 
@@ -167,6 +171,7 @@ func (p *parts) cachewarmer(group *lifecycle.Group) error {
 		return err
 	}
 	cache := mailcache.New(cfg, dial, p.env.Logger, p.metrics("cachewarmer"))
+	p.cached = cache
 	p.closes = append(p.closes, cache.Close)
 	s, err := cachewarmer.New(cachewarmer.Deps{
 		Conn: conn, Cache: cache, Turn: p.turn, Logger: p.env.Logger, Metrics: p.metrics("cachewarmer"), Health: p.env.Health,
@@ -189,6 +194,30 @@ func (p *parts) cache() (mailcache.Config, mailcache.DialFunc, error) {
 	}
 	p.closes = append(p.closes, server.Close)
 	return mailcache.Config{Addrs: []string{"127.0.0.1:11211"}, TTL: p.cfg.Warmer.TTL}, server.DialContext, nil
+}
+
+// mailbox serves the inbox, unless MAILBOX_ADDR is off.
+func (p *parts) mailbox(group *lifecycle.Group) error {
+	if p.cfg.Mailbox.Addr == "" {
+		return nil
+	}
+	store, ok := p.store.(mailbox.Store)
+	if !ok {
+		return errors.New("this database cannot be read by the inbox")
+	}
+	conn, err := p.connect("mailbox")
+	if err != nil {
+		return err
+	}
+	s, err := mailbox.New(p.cfg.Mailbox, mailbox.Deps{
+		Conn: conn, Store: store, Cache: p.cached, Logger: p.env.Logger, Metrics: p.metrics("mailbox"), Health: p.env.Health, LogPII: p.env.Log.PII,
+	})
+	if err != nil {
+		return err
+	}
+	p.http = s.Addr()
+	group.Add("mailbox", s.StopTime(), s.Run)
+	return nil
 }
 
 func (p *parts) ingress(group *lifecycle.Group) error {
@@ -221,10 +250,24 @@ func (p *parts) welcome() {
 	if err != nil {
 		p.env.Logger.Error("reading the address of the listener", "error", errors.Unwrap(err))
 	}
+	read := "the inbox is off (MAILBOX_ADDR)"
+	if p.http != nil {
+		read = "open http://" + visible(p.http)
+	}
 	fmt.Fprintf(p.env.Stdout, `Sluice accepts mail by SMTP on %s for %s.
-  data:  SLUICE_DATA=%s (log in %s, database %s)
   send:  curl smtp://127.0.0.1:%s --mail-from a@b.example --mail-rcpt u@example.com -T mail.eml
-  look:  SLUICE_DATA=%s go run ./services/sluicectl ls u@example.com
+  read:  %s
+  data:  SLUICE_DATA=%s (log in %s, database %s)
+  more:  SLUICE_DATA=%s go run ./services/sluicectl status
   stop:  Ctrl-C
-`, p.smtp, p.cfg.Ingress.Domains, p.dir, where, database.Target(p.cfg.Database, string(p.dir)), port, p.dir)
+`, p.smtp, p.cfg.Ingress.Domains, port, read, p.dir, where, database.Target(p.cfg.Database, string(p.dir)), p.dir)
+}
+
+// visible is an address as a person types it into a browser.
+func visible(a net.Addr) string {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok || !tcp.IP.IsLoopback() && !tcp.IP.IsUnspecified() {
+		return a.String()
+	}
+	return net.JoinHostPort("localhost", strconv.Itoa(tcp.Port))
 }

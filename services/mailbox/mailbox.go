@@ -16,6 +16,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/obs"
 	"github.com/sluice-mail/sluice/services/internal/reading"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/access"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/push"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
 )
 
@@ -43,6 +44,7 @@ type Service struct {
 	cfg      Config
 	deps     Deps
 	reader   *reading.Reader
+	hub      *push.Hub
 	names    reading.Names
 	access   *access.Access
 	listener net.Listener
@@ -76,6 +78,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.hub = push.New(push.Deps{Reader: s.reader, Names: s.names, Logger: deps.Logger, Metrics: deps.Metrics})
 	inner, err := s.routes()
 	if err != nil {
 		s.reader.Close()
@@ -126,6 +129,16 @@ func (s *Service) around(inner http.Handler) http.Handler {
 // are finished.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.reader.Close()
+	defer s.hub.Close() // before the reader, which its streams use
+	pushing, stopPushing := context.WithCancel(context.WithoutCancel(ctx))
+	pushed := make(chan error, 1)
+	go func() { pushed <- s.hub.Run(pushing, s.deps.Conn) }()
+	defer func() {
+		stopPushing()
+		if err := <-pushed; err != nil {
+			s.deps.Logger.Error("readers were not told of new mail", "error", err)
+		}
+	}()
 	served := make(chan error, 1)
 	go func() { served <- s.server.Serve(s.listener) }()
 	select {
@@ -139,6 +152,7 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("serving HTTP on %s: %w", s.listener.Addr(), err)
 	case <-time.After(s.cfg.DrainDelay):
 	}
+	s.hub.Close() // not earlier: who comes back at once would be sent here again
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTime)
 	defer cancel()
 	err := s.server.Shutdown(closing)

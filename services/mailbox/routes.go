@@ -19,7 +19,8 @@ func (s *Service) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.access.Mount(mux) // POST /login, /logout
 	sanitiser := safehtml.New()
-	a := api.New(mux, api.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger, Sanitise: sanitiser.Text})
+	a := api.New(mux, api.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger, Sanitise: sanitiser.Text, Waiter: s.hub})
+	mux.Handle("GET /api/v1/mailboxes/{address}/events", s.hub)
 	inbucket.Mount(mux, inbucket.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
 	if err := a.Docs(mux); err != nil { // last: other parts describe themselves before
 		return nil, err

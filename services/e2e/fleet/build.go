@@ -16,7 +16,7 @@ import (
 // Binaries are the built programs.
 type Binaries struct{ dir string }
 
-// Path of one program: ingress, storer, cachewarmer, allinone, sluicectl or nats-server.
+// Path of one program: ingress, storer, cachewarmer, mailbox, allinone, sluicectl or nats-server.
 func (b Binaries) Path(name string) string { return filepath.Join(b.dir, name) }
 
 // Build builds the services and nats-server into dir, from the checkout that holds the current directory. flags are
@@ -29,7 +29,7 @@ func Build(dir string, flags ...string) (Binaries, error) {
 	b := Binaries{dir: dir}
 	args := append([]string{"build", "-o", dir + "/"}, flags...)
 	if err := run(filepath.Join(root, "services"), append(args, "./ingress/cmd/ingress", "./storer/cmd/storer",
-		"./cachewarmer/cmd/cachewarmer", "./allinone", "./sluicectl")...); err != nil {
+		"./cachewarmer/cmd/cachewarmer", "./mailbox/cmd/mailbox", "./allinone", "./sluicectl")...); err != nil {
 		return b, err
 	}
 	return b, run(filepath.Join(root, "pkg"), "build", "-o", b.Path("nats-server"), "github.com/nats-io/nats-server/v2")

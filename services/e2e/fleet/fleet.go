@@ -104,6 +104,15 @@ func (f *Fleet) NewStorer(name string, extra ...string) *Process {
 	return p
 }
 
+// NewMailbox makes an inbox that everybody may read; it is not started.
+func (f *Fleet) NewMailbox(name string, extra ...string) *Process {
+	http := FreeAddr()
+	p := f.service("mailbox", map[string]string{"http": http}, append([]string{"MYSQL_DSN=" + f.DSN(), "MEMCACHED_ADDRS=" + f.Memcached.Addrs["client"],
+		"MAILBOX_ADDR=" + http, "MAILBOX_ACCESS=open", "MAILBOX_RATE=0", "MAILBOX_DRAIN_DELAY=0s"}, extra...))
+	p.Name, p.log = name, filepath.Join(f.Dir, name+".log")
+	return p
+}
+
 // DSN leads to the database of the fleet.
 func (f *Fleet) DSN() string { return f.MariaDB.DSN("sluice") }
 
@@ -288,8 +297,8 @@ func natsConfig(file, committed, client, monitor string) error {
 
 // NewAllinone makes an allinone with its data in dir; it is not started.
 func NewAllinone(binaries Binaries, dir string, extra ...string) *Process {
-	smtp, admin := FreeAddr(), FreeAddr()
-	env := append([]string{"SLUICE_DATA=" + dir, "INGRESS_ADDR=" + smtp, "ADMIN_ADDR=" + admin, "STREAM_MAX_BYTES=4GiB", "LOG_FORMAT=text"}, extra...)
+	smtp, admin, http := FreeAddr(), FreeAddr(), FreeAddr()
+	env := append([]string{"SLUICE_DATA=" + dir, "INGRESS_ADDR=" + smtp, "ADMIN_ADDR=" + admin, "MAILBOX_ADDR=" + http, "STREAM_MAX_BYTES=4GiB", "LOG_FORMAT=text"}, extra...)
 	return &Process{Name: "allinone", path: binaries.Path("allinone"), env: env, log: dir + ".log",
-		Addrs: map[string]string{"smtp": smtp, "admin": admin}}
+		Addrs: map[string]string{"smtp": smtp, "admin": admin, "http": http}}
 }
