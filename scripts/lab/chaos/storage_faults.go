@@ -74,7 +74,7 @@ func (s *storage) restored(ctx context.Context) error {
 		return err
 	}
 	// It has to have been audited since, or nobody could tell that it is gone.
-	if err := pause(ctx, 20*time.Second); err != nil {
+	if err := pause(ctx, s.dumpAge); err != nil {
 		return err
 	}
 	from := time.Now()
@@ -85,7 +85,7 @@ func (s *storage) restored(ctx context.Context) error {
 	if err := s.well(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("chaos:     restored in %s from a dump %s old; whole again %s later\n", took.Round(time.Second), 20*time.Second, time.Since(from).Round(time.Second))
+	fmt.Printf("chaos:     restored in %s from a dump %s old; whole again %s later\n", took.Round(time.Second), s.dumpAge, time.Since(from).Round(time.Second))
 	return nil
 }
 
