@@ -77,8 +77,13 @@ func (s *storage) restored(ctx context.Context) error {
 	if err := pause(ctx, s.dumpAge); err != nil {
 		return err
 	}
+	// Nobody may write while it is loaded. Mail is taken meanwhile: it waits in the log.
+	if err := s.fleet.Storer.Stop(time.Minute); err != nil {
+		return err
+	}
 	from := time.Now()
-	if err := s.client(ctx, "mariadb", dump, ""); err != nil {
+	err := errors.Join(s.client(ctx, "mariadb", dump, ""), s.fleet.Storer.Start())
+	if err != nil {
 		return err
 	}
 	took := time.Since(from)
