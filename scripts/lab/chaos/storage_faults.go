@@ -275,11 +275,19 @@ func (s *storage) shardGone(ctx context.Context) error {
 	if _, err := js.UpdateStream(ctx, cfg); err != nil {
 		return err
 	}
-	if _, err := s.settle(ctx, name, js); err != nil {
+	info, err := s.settle(ctx, name, js)
+	if err != nil {
 		return err
 	}
-	// An audit has to have seen how far it had come.
-	if err := pause(ctx, 35*time.Second); err != nil {
+	if err := s.until(ctx, "an audit has seen how far the shard had come", func() error {
+		v, _, err := s.audit(ctx, nil)
+		for _, t := range v.Tallies {
+			if t.Stream == name && t.Created.Equal(info.Created) && t.Audited >= info.State.LastSeq {
+				return err
+			}
+		}
+		return errors.Join(err, errors.New("none has"))
+	}); err != nil {
 		return err
 	}
 	if err := js.DeleteStream(ctx, name); err != nil {
