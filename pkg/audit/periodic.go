@@ -18,8 +18,10 @@ import (
 )
 
 const (
-	// periodicEvery is how often what was settled meanwhile is audited, auditStep how many messages at a time.
+	// periodicEvery is how often what was settled meanwhile is audited, auditStep how many messages at a time; leadsEvery how
+	// often it is asked whose turn it is: after a storer that died another is due at once.
 	periodicEvery = 30 * time.Second
+	leadsEvery    = 5 * time.Second
 	auditStep     = 20_000
 )
 
@@ -94,16 +96,20 @@ func (p *Periodic) saw(r Report) {
 
 // Run audits until ctx ends, in the one storer that leads.
 func (p *Periodic) Run(ctx context.Context, leads func() bool) error {
-	for {
+	for next := time.Now().Add(periodicEvery); ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(periodicEvery):
+		case <-time.After(leadsEvery):
 		}
 		if !leads() {
 			p.open = nil
 			continue
 		}
+		if time.Now().Before(next) {
+			continue
+		}
+		next = time.Now().Add(periodicEvery)
 		if err := p.Round(ctx); err != nil && ctx.Err() == nil {
 			p.logger.Warn("auditing recent mail", "error", err)
 		}

@@ -40,7 +40,7 @@ func inject(ctx context.Context, f *fleet.Fleet, l *loads, c config) (int, error
 	if c.storage {
 		kinds += len(storageFaults)
 	}
-	hurt := newStorage(f, l, random)
+	hurt := newStorage(f, l, random, c.dumpAge)
 	defer hurt.close()
 	end := time.Now().Add(time.Duration(c.seconds) * time.Second)
 	for n := 0; ; n++ {

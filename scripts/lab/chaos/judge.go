@@ -36,6 +36,11 @@ type verdict struct {
 	}
 	Gaps     []gap
 	NotKnown []string `json:"not_known"`
+	Tallies  []struct {
+		Stream  string
+		Created time.Time
+		Audited uint64
+	} `json:"purged_before"`
 	Problems []struct{ ID, What string }
 }
 

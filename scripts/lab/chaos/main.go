@@ -32,6 +32,7 @@ type config struct {
 	seconds int
 	rate    int
 	storage bool
+	dumpAge time.Duration
 	keep    bool
 }
 
@@ -42,6 +43,7 @@ func main() {
 	flag.IntVar(&c.seconds, "seconds", 60, "how long, when -faults is 0")
 	flag.IntVar(&c.rate, "rate", 60, "mails per second to each ingress")
 	flag.BoolVar(&c.storage, "storage", false, "also hurt what is stored (always with -faults); each kind once at least")
+	flag.DurationVar(&c.dumpAge, "dump-age", 20*time.Second, "how old the dump is that the database is restored from")
 	flag.BoolVar(&c.keep, "keep", false, "keep the directory with logs and records")
 	flag.Parse()
 	c.storage = c.storage || c.faults > 0

@@ -42,10 +42,12 @@ type storage struct {
 	loads  *loads
 	random *rand.Rand
 	nc     *nats.Conn
+
+	dumpAge time.Duration
 }
 
-func newStorage(f *fleet.Fleet, l *loads, random *rand.Rand) *storage {
-	return &storage{fleet: f, loads: l, random: random}
+func newStorage(f *fleet.Fleet, l *loads, random *rand.Rand, dumpAge time.Duration) *storage {
+	return &storage{fleet: f, loads: l, random: random, dumpAge: dumpAge}
 }
 
 func (s *storage) close() {

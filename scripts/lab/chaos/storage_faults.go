@@ -74,18 +74,23 @@ func (s *storage) restored(ctx context.Context) error {
 		return err
 	}
 	// It has to have been audited since, or nobody could tell that it is gone.
-	if err := pause(ctx, 20*time.Second); err != nil {
+	if err := pause(ctx, s.dumpAge); err != nil {
+		return err
+	}
+	// Nobody may write while it is loaded. Mail is taken meanwhile: it waits in the log.
+	if err := s.fleet.Storer.Stop(time.Minute); err != nil {
 		return err
 	}
 	from := time.Now()
-	if err := s.client(ctx, "mariadb", dump, ""); err != nil {
+	err := errors.Join(s.client(ctx, "mariadb", dump, ""), s.fleet.Storer.Start())
+	if err != nil {
 		return err
 	}
 	took := time.Since(from)
 	if err := s.well(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("chaos:     restored in %s from a dump %s old; whole again %s later\n", took.Round(time.Second), 20*time.Second, time.Since(from).Round(time.Second))
+	fmt.Printf("chaos:     restored in %s from a dump %s old; whole again %s later\n", took.Round(time.Second), s.dumpAge, time.Since(from).Round(time.Second))
 	return nil
 }
 
@@ -270,11 +275,19 @@ func (s *storage) shardGone(ctx context.Context) error {
 	if _, err := js.UpdateStream(ctx, cfg); err != nil {
 		return err
 	}
-	if _, err := s.settle(ctx, name, js); err != nil {
+	info, err := s.settle(ctx, name, js)
+	if err != nil {
 		return err
 	}
-	// An audit has to have seen how far it had come.
-	if err := pause(ctx, 35*time.Second); err != nil {
+	if err := s.until(ctx, "an audit has seen how far the shard had come", func() error {
+		v, _, err := s.audit(ctx, nil)
+		for _, t := range v.Tallies {
+			if t.Stream == name && t.Created.Equal(info.Created) && t.Audited >= info.State.LastSeq {
+				return err
+			}
+		}
+		return errors.Join(err, errors.New("none has"))
+	}); err != nil {
 		return err
 	}
 	if err := js.DeleteStream(ctx, name); err != nil {

@@ -3,9 +3,11 @@
 package requests
 
 import (
+	"bufio"
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -147,6 +149,12 @@ type recorder struct {
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack implements http.Hijacker: the writer that compresses asks for it and does not unwrap. Without it a stream of
+// events would be empty for every client that accepts gzip, as browsers do.
+func (w *recorder) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return http.NewResponseController(w.ResponseWriter).Hijack()
+}
 
 // WriteHeader implements http.ResponseWriter. An informational status is not the answer.
 func (w *recorder) WriteHeader(status int) {
