@@ -60,6 +60,8 @@ type Sources struct {
 type Options struct {
 	// Since bounds by the time of acceptance; zero is everything the log has.
 	Since time.Time
+	// LostUntil is when the log lost a whole stream for the last time, zero if it never did; see LostStreams.
+	LostUntil time.Time
 	// Deep reads the bytes of every stored mail and hashes them.
 	Deep bool
 	// SkipLists leaves out whether the mailboxes list the mail.
@@ -68,8 +70,8 @@ type Options struct {
 	Retention time.Duration
 	// Acks are recorded replies to hold against log and database, nil for none.
 	Acks *Acks
-	// Repair, when set, stores a mail again that is missing, and returns nil when the database has it.
-	Repair func(ctx context.Context, place Place) error
+	// Repair, when set, stores mails again that are missing. What it could store is looked up, whether it fails or not.
+	Repair func(ctx context.Context, places []Place) error
 	// Progress, when set, is called after each window with the number of mails so far.
 	Progress func(mails int64)
 }
@@ -131,6 +133,8 @@ type auditor struct {
 	started time.Time
 	// floor is the time from which on the log has every mail; what is older may have been purged.
 	floor time.Time
+	// hole is when the log took what came before the first messages that it has lost.
+	hole time.Time
 	// low is the first id not joined yet.
 	low    ulid.ULID
 	report Report
@@ -142,6 +146,7 @@ type auditor struct {
 
 // shards prepares the reading of each shard, and finds the time from which on the log is complete.
 func (a *auditor) shards(ctx context.Context, bounds []stream.Bounds) []heads {
+	a.floor = a.options.LostUntil
 	var shards []heads
 	for _, b := range bounds {
 		settled, err := a.Log.SettledUpTo(ctx, b.Shard, stream.Storer)
@@ -189,6 +194,9 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 			continue
 		}
 		if r.gap != nil {
+			if at := time.UnixMilli(r.at); a.hole.IsZero() || at.Before(a.hole) {
+				a.hole = at
+			}
 			if err := a.gap(ctx, *r.gap); err != nil {
 				return err
 			}

@@ -189,7 +189,7 @@ func (a *auditor) unlisted(ctx context.Context, records []record) ([]record, err
 func (a *auditor) list(ctx context.Context, r record) {
 	why := errors.New("unlisted: in the database, but missing from the list of a mailbox that it was sent to")
 	if a.options.Repair != nil {
-		if err := a.options.Repair(ctx, Place{r.shard, r.sequence, r.index}); err != nil {
+		if err := a.options.Repair(ctx, []Place{r.place()}); err != nil {
 			why = fmt.Errorf("%w; storing it again failed: %w", why, err)
 		} else if still, err := a.unlisted(ctx, []record{r}); err == nil && len(still) == 0 {
 			a.report.Repaired++

@@ -141,11 +141,9 @@ func TestMissingMailIsStoredAgainOnlyWhenAskedTo(t *testing.T) {
 		t.Fatalf("without repairing: %+v", r)
 	}
 	var asked []Place
-	r := w.audit(t, Options{Repair: func(_ context.Context, p Place) error {
-		asked = append(asked, p)
-		if p.Sequence == 2 {
-			w.rows[lost] = mailstore.Row{ID: lost, Size: 100, SHA256: shaOf(lost)}
-		}
+	r := w.audit(t, Options{Repair: func(_ context.Context, places []Place) error {
+		asked = append(asked, places...)
+		w.rows[lost] = mailstore.Row{ID: lost, Size: 100, SHA256: shaOf(lost)}
 		return nil
 	}})
 	if r.Repaired != 1 || r.Missing != 1 || r.Stored != 2 || len(asked) != 2 {

@@ -150,3 +150,5 @@ func merge(shards []heads) heads {
 		}
 	}
 }
+
+func (r record) place() Place { return Place{r.shard, r.sequence, r.index} }

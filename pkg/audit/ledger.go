@@ -28,6 +28,8 @@ type Tally struct {
 	Audited uint64 `json:"audited"`
 	// Lost are sequences that the stream had and then had no more, at its end.
 	Lost []Lost `json:"lost,omitempty"`
+	// Marks are mails that were found stored, in order of sequence: as long as they are, the database has not gone back in time.
+	Marks []Mark `json:"marks,omitempty"`
 	// To is the last sequence counted, and purged.
 	To       uint64    `json:"to"`
 	Mails    int64     `json:"mails"`

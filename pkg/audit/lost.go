@@ -63,28 +63,36 @@ func (l *ledger) losses(shard int, now *stream.ShardState) (all []loss) {
 }
 
 // LostStreams names what whole streams have lost and nobody has accepted: at their ends, by having been made again, and by
-// being no more.
-func LostStreams(ctx context.Context, nc *nats.Conn) ([]Gap, error) {
+// being no more. until is when that happened last, accepted or not, as far as it is known: the log need not have what is older.
+func LostStreams(ctx context.Context, nc *nats.Conn) (gaps []Gap, until time.Time, err error) {
 	l, err := openLedger(ctx, nc)
 	if err != nil {
-		return nil, err
+		return nil, until, err
 	}
 	shards, unanswered, err := l.shards(ctx, nc)
 	if err != nil {
-		return nil, err
+		return nil, until, err
 	}
-	var gaps []Gap
 	for shard, state := range shards {
 		accepted, err := tombstone.New(nc).Gaps(ctx, shard)
 		if err != nil {
-			return gaps, err
+			return gaps, until, err
 		}
 		for _, lost := range l.losses(shard, state) {
+			when := time.Now()
+			if !lost.found.IsZero() {
+				when = lost.found
+			} else if state != nil {
+				when = state.Created
+			}
+			if when.After(until) {
+				until = when
+			}
 			gaps = append(gaps, lost.without(accepted)...)
 		}
 	}
 	slices.SortFunc(gaps, func(a, b Gap) int { return cmp.Or(cmp.Compare(a.Stream, b.Stream), cmp.Compare(a.From, b.From)) })
-	return gaps, unanswered
+	return gaps, until, unanswered
 }
 
 // shards are the shards that are there, with their state, and those there was a tally of, without one. unanswered names those

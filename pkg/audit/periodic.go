@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
@@ -17,8 +18,10 @@ import (
 )
 
 const (
-	// periodicEvery is how often what was settled meanwhile is audited, auditStep how many messages at a time.
+	// periodicEvery is how often what was settled meanwhile is audited, auditStep how many messages at a time; leadsEvery how
+	// often it is asked whose turn it is: after a storer that died another is due at once.
 	periodicEvery = 30 * time.Second
+	leadsEvery    = 5 * time.Second
 	auditStep     = 20_000
 )
 
@@ -29,7 +32,7 @@ type Periodic struct {
 	reader    *stream.Reader
 	sources   Sources
 	retention time.Duration
-	repair    func(ctx context.Context, place Place) error
+	repair    func(ctx context.Context, places []Place) error
 	logger    *slog.Logger
 	open      []stream.Bounds // ranges some mail of which was unaccounted for
 	distrust  atomic.Bool
@@ -38,9 +41,9 @@ type Periodic struct {
 	audited, repaired prometheus.Counter
 }
 
-// NewPeriodic makes the audit of a storer whose database keeps mail for retention (0: indefinitely). repair stores a mail of
+// NewPeriodic makes the audit of a storer whose database keeps mail for retention (0: indefinitely). repair stores mails of
 // the log again.
-func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, repair func(context.Context, Place) error, logger *slog.Logger, reg prometheus.Registerer) *Periodic {
+func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, repair func(context.Context, []Place) error, logger *slog.Logger, reg prometheus.Registerer) *Periodic {
 	reader := stream.NewReader(nc)
 	p := &Periodic{
 		nc:        nc,
@@ -93,16 +96,20 @@ func (p *Periodic) saw(r Report) {
 
 // Run audits until ctx ends, in the one storer that leads.
 func (p *Periodic) Run(ctx context.Context, leads func() bool) error {
-	for {
+	for next := time.Now().Add(periodicEvery); ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(periodicEvery):
+		case <-time.After(leadsEvery):
 		}
 		if !leads() {
 			p.open = nil
 			continue
 		}
+		if time.Now().Before(next) {
+			continue
+		}
+		next = time.Now().Add(periodicEvery)
 		if err := p.Round(ctx); err != nil && ctx.Err() == nil {
 			p.logger.Warn("auditing recent mail", "error", err)
 		}
@@ -133,7 +140,7 @@ func (p *Periodic) Round(ctx context.Context) error {
 
 // look tells of what whole streams have lost.
 func (p *Periodic) look(ctx context.Context, errs *[]error) {
-	gaps, err := LostStreams(ctx, p.nc)
+	gaps, _, err := LostStreams(ctx, p.nc)
 	*errs = append(*errs, err)
 	lost := uint64(0)
 	for _, g := range gaps {
@@ -148,7 +155,7 @@ func (p *Periodic) again(ctx context.Context, errs *[]error) (unaccounted int64)
 	open := p.open
 	p.open = nil
 	for _, b := range open {
-		n, err := p.stretch(ctx, b)
+		n, _, err := p.stretch(ctx, b)
 		if err != nil {
 			*errs = append(*errs, err)
 			p.open = append(p.open, b)
@@ -171,14 +178,18 @@ func (p *Periodic) shard(ctx context.Context, l *ledger, s stream.ShardState) (u
 		return 0, err
 	}
 	settled = min(settled, s.Last)
+	if err := p.goneBack(ctx, &t, s.First); err != nil {
+		return 0, err
+	}
 	for t.Audited < settled {
 		b := stream.Bounds{Shard: s.Shard, From: max(t.Audited+1, s.First), To: min(max(t.Audited+1, s.First)+auditStep-1, settled)}
-		n, err := p.stretch(ctx, b)
+		n, last, err := p.stretch(ctx, b)
 		if err != nil {
 			return unaccounted, err
 		}
 		unaccounted += n
 		t.Audited = b.To
+		t.mark(b.To, last)
 		if err := l.save(ctx, &t); err != nil {
 			return unaccounted, err
 		}
@@ -186,16 +197,16 @@ func (p *Periodic) shard(ctx context.Context, l *ledger, s stream.ShardState) (u
 	return unaccounted, nil
 }
 
-// stretch audits a range, all of it settled.
-func (p *Periodic) stretch(ctx context.Context, b stream.Bounds) (unaccounted int64, err error) {
+// stretch audits a range, all of it settled; last is a mail near its end that is stored.
+func (p *Periodic) stretch(ctx context.Context, b stream.Bounds) (unaccounted int64, last ulid.ULID, err error) {
 	report, err := RunRange(ctx, p.sources, stream.StreamName(b.Shard), b.From, b.To, p.options())
 	if err != nil {
-		return 0, err
+		return 0, last, err
 	}
 	p.saw(report)
 	if unaccounted = report.Unaccounted(); unaccounted > 0 {
 		p.open = append(p.open, b)
 		p.logger.Error("mail is unaccounted for; run sluicectl audit", "missing", report.Missing, "wrong", report.Wrong, "unlisted", report.Unlisted, "first", report.first())
 	}
-	return unaccounted, nil
+	return unaccounted, report.last, nil
 }

@@ -48,6 +48,8 @@ type Report struct {
 	Acks *AckReport `json:"acks,omitempty"`
 	// Problems are the first mails that are missing, wrong or extra.
 	Problems []Problem `json:"problems,omitempty"`
+
+	last ulid.ULID // the last mail that was found stored
 }
 
 // Problem is one mail that is not where it should be.

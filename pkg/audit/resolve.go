@@ -1,9 +1,13 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
@@ -19,53 +23,119 @@ func (a *auditor) resolve(ctx context.Context) error {
 	if err := a.Dead.Refresh(ctx); err != nil {
 		return err
 	}
+	var lost []record
 	for _, r := range a.absentees {
-		if err := a.resolveOne(ctx, r); err != nil {
+		explained, err := a.explained(ctx, r)
+		if err != nil {
 			return err
+		}
+		if !explained {
+			lost = append(lost, r)
 		}
 	}
 	a.absentees = a.absentees[:0]
-	return nil
+	if len(lost) == 0 {
+		return nil
+	}
+	lost, err := a.lookAgain(ctx, lost)
+	if err != nil || len(lost) == 0 || a.options.Repair == nil {
+		a.missing(lost, nil)
+		return err
+	}
+	return a.repair(ctx, lost)
 }
 
-func (a *auditor) resolveOne(ctx context.Context, r record) error {
+// explained says whether the mail is a dead letter, or was decided about.
+func (a *auditor) explained(ctx context.Context, r record) (bool, error) {
 	died, err := a.Dead.Has(ctx, r.id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if died {
 		a.report.Dead++
 		a.ack(r.id, ackDead, r.sha)
-		return nil
+		return true, nil
 	}
 	stone, err := a.Stones.Find(ctx, r.id)
+	if errors.Is(err, tombstone.ErrNotFound) {
+		return false, nil
+	}
 	if err == nil {
 		a.decided(r, stone)
-		return nil
 	}
-	if !errors.Is(err, tombstone.ErrNotFound) {
-		return err
+	return true, err
+}
+
+// lookAgain returns the mails that the database still lacks.
+func (a *auditor) lookAgain(ctx context.Context, records []record) (lost []record, err error) {
+	ids := make([]ulid.ULID, len(records))
+	for i, r := range records {
+		ids[i] = r.id
 	}
-	there, err := a.there(ctx, r)
-	if there || err != nil {
-		return err
+	sum, err := a.DB.SumOf(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("reading the database: %w", err)
 	}
-	if a.options.Repair == nil {
-		a.missing(r, nil)
-		return nil
+	if sum.Mails == 0 {
+		return records, nil
 	}
-	if err := a.options.Repair(ctx, Place{r.shard, r.sequence, r.index}); err != nil {
-		a.missing(r, err)
+	for _, r := range records {
+		there, err := a.there(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		if !there {
+			lost = append(lost, r)
+		}
+	}
+	return lost, nil
+}
+
+// repair stores mails again, and believes it when the database has them.
+func (a *auditor) repair(ctx context.Context, lost []record) error {
+	places := make([]Place, len(lost))
+	for i, r := range lost {
+		places[i] = r.place()
+	}
+	slices.SortFunc(places, func(x, y Place) int { // so that each message is read once
+		return cmp.Or(cmp.Compare(x.Shard, y.Shard), cmp.Compare(x.Sequence, y.Sequence), cmp.Compare(x.Index, y.Index))
+	})
+	failed := a.options.Repair(ctx, places)
+	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if there, err = a.there(ctx, r); there {
-		a.report.Repaired++
-		a.report.problem(r.id, "repaired: it was missing, and is stored again")
-	} else if err == nil {
-		a.missing(r, errors.New("it was stored again and is not there"))
+	still := lost
+	onlyLog := a.onlyLog
+	a.onlyLog = true
+	same, err := a.same(ctx, ulid.ULID{}, ulid.ULID{}, lost)
+	a.onlyLog = onlyLog
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the database: %w", err)
+	case same:
+		still = nil
+		err = a.whole(ctx, lost)
+	default:
+		still, err = a.lookAgain(ctx, lost)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	a.report.Repaired += int64(len(lost) - len(still))
+	for _, r := range lost {
+		if len(a.report.Problems) < maxRepaired && !slices.ContainsFunc(still, func(s record) bool { return s.id == r.id }) {
+			a.report.problem(r.id, "repaired: it was missing, and is stored again")
+		}
+	}
+	if len(still) > 0 && failed == nil {
+		failed = errors.New("it was stored again and is not there")
+	}
+	a.missing(still, failed)
+	return nil
 }
+
+// maxRepaired bounds the repaired mails that are named.
+const maxRepaired = 20
 
 // there looks once more whether the database has the mail.
 func (a *auditor) there(ctx context.Context, r record) (found bool, err error) {
@@ -96,13 +166,15 @@ func (a *auditor) decided(r record, stone tombstone.Stone) {
 	a.ack(r.id, ackDecided, r.sha)
 }
 
-func (a *auditor) missing(r record, failed error) {
+func (a *auditor) missing(lost []record, failed error) {
 	what := "missing: in the log and settled, but neither in the database nor a dead letter"
 	if failed != nil {
 		what += "; storing it again failed: " + failed.Error()
 	}
-	a.report.Missing++
-	a.report.problem(r.id, what)
+	for _, r := range lost {
+		a.report.Missing++
+		a.report.problem(r.id, what)
+	}
 }
 
 // gap: the log has lost these sequences. What an operator has accepted of them is no alarm any more.

@@ -26,6 +26,7 @@ func (a *auditor) verify(r record, row mailstore.Row) bool {
 
 func (a *auditor) stored(r record) {
 	a.report.Stored++
+	a.report.last = r.id
 	a.ack(r.id, ackStored, r.sha)
 }
 
@@ -51,8 +52,8 @@ func (a *auditor) extra(row mailstore.Row) {
 	switch {
 	case at.After(a.started.Add(-Slack)):
 		// Accepted while the audit ran: the log was read only up to its start.
-	case at.Before(a.floor.Add(Slack)):
-		a.report.Purged++
+	case at.Before(a.floor.Add(Slack)), !a.hole.IsZero() && at.After(a.hole.Add(-Slack)):
+		a.report.Purged++ // or it was in what the log has lost
 	default:
 		a.report.Extra++
 		a.report.problem(row.ID, "extra: in the database, but not in the log, which reaches back that far")

@@ -200,14 +200,7 @@ func newHeads(r record.Record) []Head {
 
 // Message reads one mail by the sequence of its message and its place, from 0, in it.
 func (r *Reader) Message(ctx context.Context, shard int, sequence uint64, index int) (*Message, error) {
-	rec, err := r.log.Sequence(ctx, StreamName(shard), sequence)
-	if err != nil {
-		return nil, fmt.Errorf("reading sequence %d of %s: %w", sequence, StreamName(shard), err)
-	}
-	if rec.Subject != HeadSubject(shard) {
-		return nil, fmt.Errorf("sequence %d of %s is not the head of a mail", sequence, StreamName(shard))
-	}
-	mails, err := Decode(rec, r.log)
+	mails, err := r.Mails(ctx, shard, sequence)
 	if err != nil {
 		return nil, err
 	}
@@ -215,6 +208,18 @@ func (r *Reader) Message(ctx context.Context, shard int, sequence uint64, index 
 		return nil, fmt.Errorf("sequence %d of %s has %d mails, no number %d", sequence, StreamName(shard), len(mails), index+1)
 	}
 	return mails[index], nil
+}
+
+// Mails reads the mails of one message.
+func (r *Reader) Mails(ctx context.Context, shard int, sequence uint64) ([]*Message, error) {
+	rec, err := r.log.Sequence(ctx, StreamName(shard), sequence)
+	if err != nil {
+		return nil, fmt.Errorf("reading sequence %d of %s: %w", sequence, StreamName(shard), err)
+	}
+	if rec.Subject != HeadSubject(shard) {
+		return nil, fmt.Errorf("sequence %d of %s is not the head of a mail", sequence, StreamName(shard))
+	}
+	return Decode(rec, r.log)
 }
 
 // SettledUpTo is the sequence up to which a consumer has settled every mail of a shard, 0 when it does not exist.

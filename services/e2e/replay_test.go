@@ -218,6 +218,9 @@ func (r *replayed) killed(t *testing.T, ctx context.Context) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !strings.Contains(out, "replay: continues killed, which was started at ") || !strings.Contains(out, " and reads MAIL_0:") {
+		t.Errorf("the range that is continued is not named:\n%s", out)
+	}
 	s := summarised(t, out)
 	t.Logf("killed at %d; then %s", half, s.text)
 	// A transaction it was killed in may have been committed after that count.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -94,21 +95,26 @@ func (c *ctl) join(ctx context.Context, e *process.Env, o audit.Options, repair 
 	defer store.Close()
 	reader, letters := stream.NewReader(conn), dead.New(conn)
 	if repair {
-		o.Repair = func(ctx context.Context, p audit.Place) error {
-			m, err := reader.Message(ctx, p.Shard, p.Sequence, p.Index)
-			if err != nil {
-				return err
+		o.Repair = func(ctx context.Context, places []audit.Place) error {
+			var failed error
+			for _, p := range places {
+				m, err := reader.Message(ctx, p.Shard, p.Sequence, p.Index)
+				if err == nil {
+					err = letters.Resend(ctx, m)
+				}
+				failed = cmp.Or(failed, err)
 			}
-			return letters.Resend(ctx, m)
+			return failed
 		}
 	}
+	lost, until, lostErr := audit.LostStreams(ctx, conn)
+	o.LostUntil = until
 	if answer.Report, err = audit.Run(ctx, audit.Sources{Log: reader, Dead: dead.NewIndex(conn), DB: store, Stones: tombstone.New(conn)}, o); err != nil {
 		return answer, err
 	}
-	lost, err := audit.LostStreams(ctx, conn)
 	answer.Gaps = append(answer.Gaps, lost...)
-	if err != nil {
-		answer.NotKnown = append(answer.NotKnown, err.Error())
+	if lostErr != nil {
+		answer.NotKnown = append(answer.NotKnown, lostErr.Error())
 	}
 	if answer.Before, err = audit.Tallies(ctx, conn); err != nil {
 		answer.NotKnown = append(answer.NotKnown, err.Error())

@@ -1,13 +1,20 @@
 package storer
 
 import (
+	"database/sql"
 	"errors"
+	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/sluice-mail/sluice/pkg/audit"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/mailstore/sqlite"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
@@ -52,6 +59,56 @@ func TestMailThatTheDatabaseLostIsStoredAgain(t *testing.T) {
 	}
 	if n := p.rows(); n != 20 {
 		t.Errorf("%d of 20 mails are in the database again", n)
+	}
+}
+
+// A dump that is restored on the same server is noticed by the mail that was there and is not any more, and healed at once: not
+// only when it is about to leave the log.
+func TestADatabaseThatWentBackInTimeIsWholeAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "sluice.db")
+	p := newPipeline(t, func(_ *testing.T, logger *slog.Logger, metrics *prometheus.Registry) (mailstore.Store, error) {
+		return sqlite.Open(sqlite.Config{Path: file, Codec: mailstore.CodecZstd}, logger, metrics)
+	})
+	p.run(p.service.Run)
+	var newer []ulid.ULID
+	for round := range 8 {
+		for range 10 {
+			id := p.publish("a@b.example", "u@example.com")
+			if round >= 5 {
+				newer = append(newer, id)
+			}
+		}
+		p.settled()
+		if err := p.service.auditor.Round(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.forget(file, newer...)
+	if n := p.rows(); n != 50 {
+		t.Fatalf("%d mails are left in the database, want 50", n)
+	}
+	if err := p.service.auditor.Round(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := p.rows(); n != 80 {
+		t.Errorf("%d of 80 mails are in the database again", n)
+	}
+}
+
+// forget makes the database what it was before it had these mails.
+func (p *pipeline) forget(file string, ids ...ulid.ULID) {
+	p.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer db.Close()
+	for _, id := range ids {
+		for _, table := range []string{"mail", "mail_raw", "inbox"} {
+			if _, err := db.Exec("DELETE FROM "+table+" WHERE id=?", id[:]); err != nil {
+				p.t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package storer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/sluice-mail/sluice/pkg/audit"
@@ -16,28 +17,89 @@ type repairer struct {
 	stored func(shard int, mails []stream.StoredMail)
 }
 
-// repair stores the mail at a place of the log, without its derived columns when the database refuses those.
-func (r *repairer) repair(ctx context.Context, place audit.Place) error {
-	m, err := r.reader.Message(ctx, place.Shard, place.Sequence, place.Index)
+const (
+	// repairRows and repairBytes bound a transaction.
+	repairRows  = 128
+	repairBytes = 8 << 20
+)
+
+// repair stores the mails at places of the log, those of a message together in the order given, many in a transaction. One that
+// cannot be stored leaves the others; its error is returned.
+func (r *repairer) repair(ctx context.Context, places []audit.Place) error {
+	var failed []error
+	var batch []mailstore.Mail
+	var bytes int64
+	shard := 0
+	flush := func() {
+		if len(batch) > 0 {
+			failed = append(failed, r.put(ctx, shard, batch))
+		}
+		batch, bytes = nil, 0
+	}
+	for from := 0; from < len(places) && ctx.Err() == nil; {
+		p, to := places[from], from
+		for to < len(places) && places[to].Shard == p.Shard && places[to].Sequence == p.Sequence {
+			to++
+		}
+		mails, err := r.read(ctx, places[from:to])
+		failed = append(failed, err)
+		from = to
+		for _, m := range mails {
+			if p.Shard != shard || len(batch) == repairRows || bytes+m.Size > repairBytes {
+				flush()
+			}
+			shard = p.Shard
+			batch, bytes = append(batch, m), bytes+m.Size
+		}
+	}
+	flush()
+	return errors.Join(failed...)
+}
+
+// read makes the mails of places in one message.
+func (r *repairer) read(ctx context.Context, places []audit.Place) (mails []mailstore.Mail, err error) {
+	all, err := r.reader.Mails(ctx, places[0].Shard, places[0].Sequence)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := m.Verify(); err != nil {
-		return err
+	for _, p := range places {
+		if p.Index >= len(all) {
+			return mails, fmt.Errorf("sequence %d of %s has %d mails, no number %d", p.Sequence, stream.StreamName(p.Shard), len(all), p.Index+1)
+		}
+		if err := all[p.Index].Verify(); err != nil {
+			return mails, err
+		}
+		mail, err := convert(ctx, all[p.Index])
+		if err != nil {
+			return mails, err
+		}
+		mails = append(mails, mail)
 	}
-	mail, err := convert(ctx, m)
-	if err != nil {
-		return err
-	}
-	_, err = r.store.PutBatch(ctx, []mailstore.Mail{mail})
+	return mails, nil
+}
+
+// put stores a batch; what the database refuses goes one by one, without its derived columns when it refuses those.
+func (r *repairer) put(ctx context.Context, shard int, batch []mailstore.Mail) error {
+	_, err := r.store.PutBatch(ctx, batch)
 	if refusal(err) && !hopeless(err) {
-		_, err = r.store.PutOne(ctx, mail)
+		if len(batch) > 1 {
+			var failed []error
+			for _, mail := range batch {
+				failed = append(failed, r.put(ctx, shard, []mailstore.Mail{mail}))
+			}
+			return errors.Join(failed...)
+		}
+		_, err = r.store.PutOne(ctx, batch[0])
 	}
 	if err != nil {
-		return fmt.Errorf("storing mail %s again: %w", mail.ID, err)
+		return fmt.Errorf("storing %d mails again, from %s: %w", len(batch), batch[0].ID, err)
 	}
 	if r.stored != nil {
-		r.stored(place.Shard, []stream.StoredMail{{ID: mail.ID, Mailboxes: mail.Mailboxes}})
+		again := make([]stream.StoredMail, len(batch))
+		for i, mail := range batch {
+			again[i] = stream.StoredMail{ID: mail.ID, Mailboxes: mail.Mailboxes}
+		}
+		r.stored(shard, again)
 	}
 	return nil
 }

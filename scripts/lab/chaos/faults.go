@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/sluice-mail/sluice/services/e2e/fleet"
@@ -27,28 +28,44 @@ const (
 // inject hurts one process after the other and returns how many faults there were. A fault is over, and the process
 // running again, before the next begins, but not necessarily ready. Every process is killed and frozen once, in random
 // order, before any is again: a short run must not leave one out.
-func inject(ctx context.Context, f *fleet.Fleet, c config) (int, error) {
+func inject(ctx context.Context, f *fleet.Fleet, l *loads, c config) (int, error) {
 	random := rand.New(rand.NewPCG(c.seed, 0))
 	names := []string{"nats", "mariadb", "storer", "cachewarmer", "memcached"}
 	victims := []victim{f.NATS, f.MariaDB, f.Storer, f.Warmer, f.Memcached}
 	for i, p := range f.Ingresses {
 		names, victims = append(names, fmt.Sprintf("ingress-%d", i)), append(victims, p)
 	}
-	var deck []int // victim and kind: 2*victim, and one more to freeze it
+	var deck []int // victim and kind: 2*victim, and one more to freeze it; then the faults of storage
+	kinds := 2 * len(victims)
+	if c.storage {
+		kinds += len(storageFaults)
+	}
+	hurt := newStorage(f, l, random, c.dumpAge)
+	defer hurt.close()
 	end := time.Now().Add(time.Duration(c.seconds) * time.Second)
 	for n := 0; ; n++ {
-		if c.faults > 0 && n == c.faults || c.faults == 0 && time.Now().After(end) {
+		over := c.faults > 0 && n == c.faults || c.faults == 0 && time.Now().After(end)
+		if over && (!c.storage || n >= kinds) {
 			return n, nil
 		}
 		// Drawn before anything is done, so that the sequence depends on the seed alone.
 		if len(deck) == 0 {
-			deck = random.Perm(2 * len(victims))
+			deck = shuffle(random, 2*len(victims), kinds, c.faults)
 		}
-		gap, who, kill := between(random, minGap, maxGap), deck[0]/2, deck[0]%2 == 0
+		gap, card := between(random, minGap, maxGap), deck[0]
 		deck = deck[1:]
+		who, kill := card/2, card%2 == 0
 		away, hold := between(random, 0, maxAway), between(random, 100*time.Millisecond, maxHold)
 		if err := pause(ctx, gap); err != nil {
 			return n, err
+		}
+		if card >= 2*len(victims) {
+			fault := storageFaults[card-2*len(victims)]
+			fmt.Printf("chaos: %3d %s\n", n+1, fault.name)
+			if err := hurt.do(ctx, fault); err != nil {
+				return n, fmt.Errorf("fault %d, %s: %w", n+1, fault.name, err)
+			}
+			continue
 		}
 		var err error
 		if kill {
@@ -62,6 +79,19 @@ func inject(ctx context.Context, f *fleet.Fleet, c config) (int, error) {
 			return n, fmt.Errorf("fault %d, %s: %w", n+1, names[who], err)
 		}
 	}
+}
+
+// shuffle makes the order of the next faults: every process is killed and frozen once before any is again. Each fault of storage
+// comes once as well, among more of the others when there are many faults: it takes as long as twenty of them.
+func shuffle(random *rand.Rand, processes, kinds, faults int) []int {
+	deck := random.Perm(processes)
+	for kinds > processes && faults > 0 && len(deck)+processes+kinds <= faults {
+		deck = append(deck, random.Perm(processes)...)
+	}
+	for card := processes; card < kinds; card++ {
+		deck = slices.Insert(deck, random.IntN(len(deck)+1), card)
+	}
+	return deck
 }
 
 func between(random *rand.Rand, least, most time.Duration) time.Duration {

@@ -30,11 +30,25 @@ func settled(ctx context.Context, f *fleet.Fleet) error {
 
 // verdict is what `sluicectl audit --json` prints, as far as it decides here.
 type verdict struct {
-	Mails, Copies, Stored, Pending, Dead, Missing, Wrong, Extra, Purged int64
-	Acks                                                                struct {
+	Mails, Copies, Stored, Pending, Dead, Missing, Wrong, Unlisted, Dropped, Repaired, Extra, Purged int64
+	Acks                                                                                             struct {
 		Recorded, Stored, Pending, Dead, Missing, Wrong, Duplicates, Unsure, Extra, Unexplained int64
 	}
+	Gaps     []gap
+	NotKnown []string `json:"not_known"`
+	Tallies  []struct {
+		Stream  string
+		Created time.Time
+		Audited uint64
+	} `json:"purged_before"`
 	Problems []struct{ ID, What string }
+}
+
+// gap is what the log has lost.
+type gap struct {
+	Stream   string
+	From, To uint64
+	What     string
 }
 
 func judge(ctx context.Context, f *fleet.Fleet, l *loads, faults int) error {

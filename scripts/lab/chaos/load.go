@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -60,6 +63,32 @@ func (l *loads) stop() {
 		fmt.Printf("chaos: load %d: %s\n", i, bytes.TrimSpace(l.out[i].Bytes()))
 	}
 	l.cmds = nil
+}
+
+// unsure adds a mail to the record that no sender knows of.
+func (l *loads) unsure(sum [32]byte) error {
+	file := filepath.Join(filepath.Dir(l.files[0]), "others.jsonl")
+	if !slices.Contains(l.files, file) {
+		l.files = append(l.files, file)
+	}
+	out, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "{\"state\":\"unconfirmed\",\"sha256\":\"%x\"}\n", sum)
+	return errors.Join(err, out.Close())
+}
+
+// encode writes an envelope as a header has it.
+func encode(envelope []byte) string { return base64.RawURLEncoding.EncodeToString(envelope) }
+
+// accepted is how many mails got 250 so far.
+func (l *loads) accepted() (n int) {
+	for _, file := range l.files {
+		raw, _ := os.ReadFile(file)
+		n += bytes.Count(raw, []byte(`"state":"acked"`))
+	}
+	return n
 }
 
 // record joins the records of all senders into one file.

@@ -2,7 +2,11 @@
 // asks the audit for every single mail. It fails unless every recorded 250 is stored exactly once, byte for byte, or is
 // a dead letter; and unless every other row belongs to a mail whose sender was left without a clear answer.
 //
-//	chaos --seed N (--faults M | --seconds S)
+//	chaos --seed N (--faults M | --seconds S) [--storage]
+//
+// With --storage, and whenever --faults is given, what is stored is hurt, too (storage.go): a flipped bit in the log, a database
+// restored from an older dump, a stream that is gone and made again, a clock a day ahead, … After each of these the audit
+// has to name what is wrong, or heal it, and mail is accepted meanwhile.
 //
 // The same seed makes the same faults in the same order. It is run by scripts/chaos, which can also prove that it finds
 // bugs: scripts/chaos --prove.
@@ -15,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -26,6 +31,8 @@ type config struct {
 	faults  int
 	seconds int
 	rate    int
+	storage bool
+	dumpAge time.Duration
 	keep    bool
 }
 
@@ -35,8 +42,11 @@ func main() {
 	flag.IntVar(&c.faults, "faults", 0, "how many faults; 0: as many as fit into -seconds")
 	flag.IntVar(&c.seconds, "seconds", 60, "how long, when -faults is 0")
 	flag.IntVar(&c.rate, "rate", 60, "mails per second to each ingress")
+	flag.BoolVar(&c.storage, "storage", false, "also hurt what is stored (always with -faults); each kind once at least")
+	flag.DurationVar(&c.dumpAge, "dump-age", 20*time.Second, "how old the dump is that the database is restored from")
 	flag.BoolVar(&c.keep, "keep", false, "keep the directory with logs and records")
 	flag.Parse()
+	c.storage = c.storage || c.faults > 0
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, c); err != nil {
@@ -45,7 +55,8 @@ func main() {
 	}
 }
 
-const ingresses = 2
+// Two shards: one may be away.
+const ingresses, shards = 2, 2
 
 func run(ctx context.Context, c config) (err error) {
 	dir, err := os.MkdirTemp("", "sluice-chaos-")
@@ -57,7 +68,7 @@ func run(ctx context.Context, c config) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := fleet.New(dir, binaries, ingresses)
+	f, err := fleet.New(dir, binaries, ingresses, "STREAM_SHARDS="+strconv.Itoa(shards))
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
@@ -77,7 +88,7 @@ func run(ctx context.Context, c config) (err error) {
 		return err
 	}
 	defer loads.stop()
-	injected, err := inject(ctx, f, c)
+	injected, err := inject(ctx, f, loads, c)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,13 +124,22 @@ func (p *Page) Open(url string) {
 	p.Do(chromedp.Navigate(url))
 }
 
-// Wait waits until a JavaScript expression is true.
+// Wait waits until a JavaScript expression is true, also across pages that are loaded meanwhile.
 func (p *Page) Wait(condition string) {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	if _, err := chromedp.Run(ctx, chromedp.Poll[bool]("Boolean("+condition+")", chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(patience))); err != nil {
-		p.t.Fatalf("waiting for %s: %v\nthe page: %.3000s", condition, err, Eval[string](p, "document.body.outerHTML"))
+	poll := chromedp.Poll[bool]("Boolean("+condition+")", chromedp.WithPollingInterval(20*time.Millisecond), chromedp.WithPollingTimeout(5*time.Second))
+	for {
+		_, err := chromedp.Run(ctx, poll)
+		switch {
+		case err == nil:
+			return
+		case ctx.Err() != nil:
+			page, _ := chromedp.Run(p.ctx, chromedp.Evaluate[string](`document.body?.innerText ?? "no page"`))
+			p.t.Fatalf("waiting for %s: %v; the page: %.2000s", condition, err, page)
+		}
+		// Otherwise another page has been loaded, or five seconds are over.
 	}
 }
 
@@ -184,3 +194,30 @@ func (p *Page) Screenshot(file string) {
 
 // Context is the tab's, for what chromedp can do and Page does not name.
 func (p *Page) Context() context.Context { return p.ctx }
+
+// Frame finds the frame of the page whose URL ends so, which Chromium runs apart since it is sandboxed.
+func (p *Page) Frame(ending string) *Page {
+	p.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		targets, err := chromedp.Targets(p.ctx)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		for _, target := range targets {
+			if target.Type == "iframe" && strings.HasSuffix(target.URL, ending) {
+				ctx, cancel := chromedp.NewContext(p.ctx, chromedp.WithTargetID(target.TargetID), chromedp.WithDetachOnCancel())
+				p.t.Cleanup(cancel)
+				frame := &Page{p.t, ctx}
+				if err := chromedp.Do(ctx); err != nil {
+					p.t.Fatalf("attaching to the frame: %v", err)
+				}
+				return frame
+			}
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("there is no frame whose URL ends with %s", ending)
+		}
+		p.Wait("true") // a turn of the browser
+	}
+}

@@ -34,6 +34,8 @@ type Server struct {
 	dir  string
 	port int
 	args []string
+	// Env is added to the environment of the next start.
+	Env  []string
 	cmd  *exec.Cmd
 	done chan struct{} // closed when cmd has ended
 }
@@ -114,7 +116,7 @@ func (s *Server) Start() error {
 		"--bind-address=127.0.0.1", "--port=" + strconv.Itoa(s.port), "--skip-name-resolve",
 		"--innodb-flush-log-at-trx-commit=1", "--innodb-log-file-size=256M", "--innodb-buffer-pool-size=256M"}, s.args...)
 	s.cmd = exec.Command(path, args...)
-	s.cmd.Env = s.env()
+	s.cmd.Env = append(s.env(), s.Env...)
 	log, err := os.OpenFile(filepath.Join(s.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

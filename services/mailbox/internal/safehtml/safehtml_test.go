@@ -98,3 +98,13 @@ func TestWaitingEndsWithTheContext(t *testing.T) {
 		}
 	}
 }
+
+func TestDeepNestingIsFlattened(t *testing.T) {
+	got := clean(t, strings.Repeat("<div>", 50_000)+"deep"+strings.Repeat("</div>", 50_000)+"<p>after", safehtml.Options{}).HTML
+	if n := strings.Count(got, "<div>"); n != 250 || strings.Count(got, "</div>") != n || !strings.Contains(got, "deep") || !strings.HasSuffix(got, "</div><p>after") {
+		t.Errorf("%d elements are nested: …%s", n, got[max(0, len(got)-100):])
+	}
+	if rows := clean(t, strings.Repeat("<p>a<br>", 1000), safehtml.Options{}).HTML; strings.Count(rows, "<p>") != 1000 {
+		t.Error("paragraphs that nobody closes are not nested, and are missing")
+	}
+}

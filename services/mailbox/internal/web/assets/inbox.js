@@ -177,11 +177,12 @@ function mayStream() {
   return slot(0).then((got) => got || slot(1)).then((got) => got || slot(2));
 }
 
-let source, waiting = 0, polling;
+let source, waiting = 0, polling, checking;
 function stop() {
   source?.close();
   source = undefined;
   clearTimeout(polling);
+  clearInterval(checking);
 }
 
 function poll(word = "polling") {
@@ -204,6 +205,7 @@ function stream() {
     state("live");
     sync(true).catch(() => {}); // what has come between the page and the stream
   };
+  checking = setInterval(() => { if (!document.hidden) sync(true).catch(() => {}); }, 15000); // what was deleted elsewhere is no event
   const arrived = (event) => {
     const mail = JSON.parse(event.data);
     if (list.dataset.query) sync(true).catch(() => {});
@@ -221,7 +223,6 @@ function stream() {
 }
 
 async function listen() {
-  state("live");
   if (await mayStream()) stream();
   else poll();
 }
@@ -319,7 +320,7 @@ function startInbox() {
   window.addEventListener("popstate", () => swap(location.href, false));
   document.addEventListener("submit", (event) => { if (event.target.id === "delete") gone.add($("#reader .mail").dataset.id); });
   document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) { unnoticed = 0; showTitle(); }
+    if (!document.hidden) { unnoticed = 0; showTitle(); sync().catch(() => {}); }
     if (!navigator.locks) { stop(); listen(); }
   });
   window.addEventListener("pageshow", (event) => { if (event.persisted) { stop(); listen(); sync().catch(() => {}); } });
