@@ -121,7 +121,7 @@ func (s *Service) around(inner http.Handler) http.Handler {
 	handler = crossOrigin(handler)
 	handler = access.NewRates(s.cfg.Rate, limited).Handler(handler)
 	handler = access.Hosts(s.cfg.Hosts).Handler(handler)
-	handler = requests.NewLog(s.deps.Logger, s.deps.LogPII, s.deps.Metrics).Handler(handler)
+	handler = requests.NewLog(s.deps.Logger, s.deps.LogPII, answerTimeout, s.deps.Metrics).Handler(handler)
 	return access.Proxies(s.cfg.Proxies).Handler(handler)
 }
 

@@ -33,7 +33,7 @@ func (s *Service) routes() (http.Handler, error) {
 		return nil, err
 	}
 	pages.Mount(mux)
-	return requests.Compress(pages.Lost(mux, requests.Routes(mux, answerTimeout)))
+	return requests.Compress(pages.Lost(mux, requests.Routes(mux)))
 }
 
 // crossOrigin refuses what other sites' pages make a browser send, unless it changes nothing.

@@ -2,23 +2,23 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
 
 	"github.com/oklog/ulid/v2"
-	"google.golang.org/protobuf/proto"
 
-	"github.com/sluice-mail/sluice/pkg/policy"
-	"github.com/sluice-mail/sluice/pkg/smtp"
-	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
+	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/services/internal/process"
+	"github.com/sluice-mail/sluice/services/internal/reading"
 )
 
 // listed is one line of ls --json.
 type listed struct {
 	ID         ulid.ULID `json:"id"`
 	Received   time.Time `json:"received"`
+	Stored     time.Time `json:"stored"`
 	Sender     string    `json:"sender"`
 	From       string    `json:"from"`
 	To         string    `json:"to"`
@@ -27,36 +27,54 @@ type listed struct {
 	Attachment bool      `json:"attachment"`
 }
 
+// reader reads mail as the mailbox service does, from the database itself: an operator wants to know what is there.
+func (c *ctl) reader(e *process.Env) (*reading.Reader, mailstore.Store, func(), error) {
+	store, err := c.store(e)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	r, err := reading.New(reading.Deps{Store: store, Logger: e.Logger, Metrics: e.Metrics})
+	if err != nil {
+		store.Close()
+		return nil, nil, nil, err
+	}
+	return r, store, func() {
+		r.Close()
+		store.Close()
+	}, nil
+}
+
 func (c *ctl) ls(ctx context.Context, e *process.Env) error {
 	f := newFlags(e, "ls", "[flags] ADDRESS", "Lists the mails of a mailbox, newest first, from the database.")
-	limit := f.Int("n", 50, "at most this many mails")
+	limit := f.Int("n", mailstore.DefaultLimit, fmt.Sprintf("at most this many mails, up to %d", mailstore.MaxLimit))
 	before := f.String("before", "", "only mails older than this `id`: the next page")
+	contains := f.String("q", "", "only mails with this `text` in the subject or the sender")
 	args, err := f.parse(e.Args, 1, 1)
 	if err != nil {
 		return err
 	}
-	mailbox, err := policy.Normalise(args[0])
-	if err != nil {
-		return fmt.Errorf("%w: %q is not a mail address", process.ErrUsage, args[0])
-	}
-	var from ulid.ULID
-	if *before != "" {
-		if from, err = parseID(*before); err != nil {
-			return err
-		}
-	}
-	store, err := c.store(e)
+	mailbox, err := c.mailbox(args[0])
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	entries, err := store.Inbox(ctx, mailbox, from, *limit)
+	q := mailstore.Query{Limit: *limit, Contains: *contains}
+	if *before != "" {
+		if q.Before, err = parseID(*before); err != nil {
+			return err
+		}
+	}
+	r, _, done, err := c.reader(e)
 	if err != nil {
-		return fmt.Errorf("listing %s: %w", mailbox, err)
+		return err
+	}
+	defer done()
+	entries, err := r.List(ctx, mailbox, q)
+	if err != nil {
+		return fmt.Errorf("%s: %w", mailbox, err)
 	}
 	list := make([]listed, len(entries))
 	for i, m := range entries {
-		list[i] = listed{m.ID, m.Received, m.Sender, m.HdrFrom, m.HdrTo, m.Subject, m.Size, m.HasAttachment}
+		list[i] = listed{m.ID, m.Received, m.Stored, m.Sender, m.HdrFrom, m.HdrTo, m.Subject, m.Size, m.HasAttachment}
 	}
 	return f.print(list, func(w io.Writer) {
 		if len(list) == 0 {
@@ -73,7 +91,7 @@ func (c *ctl) ls(ctx context.Context, e *process.Env) error {
 func (c *ctl) cat(ctx context.Context, e *process.Env) error {
 	f := newFlags(e, "cat", "[flags] ID", "Prints a mail from the database, with the trace headers of its delivery before it.")
 	raw := f.Bool("raw", false, "only the bytes that were received")
-	rcpt := f.String("rcpt", "", "the `recipient` whose copy it is (default: the first)")
+	rcpt := f.String("rcpt", "", "the `recipient` whose copy it is (default: the first who has it still)")
 	args, err := f.parse(e.Args, 1, 1)
 	if err != nil {
 		return err
@@ -82,29 +100,44 @@ func (c *ctl) cat(ctx context.Context, e *process.Env) error {
 	if err != nil {
 		return err
 	}
-	store, err := c.store(e)
+	r, store, done, err := c.reader(e)
 	if err != nil {
 		return err
 	}
-	defer store.Close()
-	if !*raw {
-		stored, err := store.Mail(ctx, id)
-		if err != nil {
-			return fmt.Errorf("mail %s: %w", id, err)
-		}
-		env := new(mailv1.Envelope)
-		if err := proto.Unmarshal(stored.Envelope, env); err != nil {
-			return fmt.Errorf("decoding the envelope of mail %s: %w", id, err)
-		}
-		if *rcpt == "" && len(env.GetRecipients()) > 0 {
-			*rcpt = env.GetRecipients()[0].GetMailbox()
-		}
-		if _, err := e.Stdout.Write(smtp.TraceHeaders(env, *rcpt)); err != nil {
-			return err
-		}
-	}
-	if err := store.Raw(ctx, id, e.Stdout); err != nil {
+	defer done()
+	m, err := c.open(ctx, r, store, id, *rcpt)
+	if err != nil {
 		return fmt.Errorf("mail %s: %w", id, err)
 	}
+	defer m.Close()
+	content := m.Delivered()
+	if *raw {
+		content = m.Sent()
+	}
+	if _, err := io.Copy(e.Stdout, content); err != nil {
+		return fmt.Errorf("printing mail %s: %w", id, err)
+	}
 	return nil
+}
+
+// open opens the copy of a recipient, or of the first who has not deleted it.
+func (c *ctl) open(ctx context.Context, r *reading.Reader, store mailstore.Reader, id ulid.ULID, rcpt string) (*reading.Mail, error) {
+	if rcpt != "" {
+		mailbox, err := c.mailbox(rcpt)
+		if err != nil {
+			return nil, err
+		}
+		return r.Open(ctx, mailbox, id)
+	}
+	stored, err := store.Mail(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range stored.Entries {
+		m, err := r.Open(ctx, entry.Mailbox, id)
+		if !errors.Is(err, mailstore.ErrNotFound) {
+			return m, err
+		}
+	}
+	return nil, mailstore.ErrNotFound
 }

@@ -18,6 +18,7 @@ func main() {
 			{Name: "status", Summary: "streams, consumers, lag, dead letters, rates", Run: c.status},
 			{Name: "ls", Summary: "lists a mailbox: ls ADDRESS", Run: c.ls},
 			{Name: "cat", Summary: "prints a mail as it would be delivered: cat ID", Run: c.cat},
+			{Name: "rm", Summary: "deletes from a mailbox: rm ADDRESS [ID]", Run: c.rm},
 			{Name: "trace", Summary: "tells where a mail is and how it came there: trace ID", Run: c.trace},
 			{Name: "audit", Summary: "joins log and database: is every accepted mail accounted for? audit accept ID|--gap RANGE --why TEXT", Run: c.audit},
 			{Name: "dead", Summary: "dead letters: dead ls | show ID | retry ID|--all | drop ID", Run: c.deadLetters},

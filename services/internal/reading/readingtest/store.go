@@ -2,7 +2,6 @@ package readingtest
 
 import "testing"
 
-
 // Database is what Store returns.
 type Database = Memory
 

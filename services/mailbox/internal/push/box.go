@@ -81,7 +81,9 @@ type cursor struct {
 	id     ulid.ULID
 }
 
-func (c cursor) String() string { return strconv.FormatInt(c.stored.UnixMilli(), 10) + "-" + c.id.String() }
+func (c cursor) String() string {
+	return strconv.FormatInt(c.stored.UnixMilli(), 10) + "-" + c.id.String()
+}
 
 // parseCursor reads the id of an event.
 func parseCursor(text string) (cursor, bool) {

@@ -26,15 +26,21 @@ const IDHeader = "X-Request-Id"
 type Log struct {
 	logger   *slog.Logger
 	pii      bool
+	limit    time.Duration
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 }
 
-// NewLog registers the metrics. pii lets clients' addresses into the log, not only their networks.
-func NewLog(logger *slog.Logger, pii bool, reg prometheus.Registerer) *Log {
+// bodyTime is how long a client may take to send a body. Nobody has much to send.
+const bodyTime = 10 * time.Second
+
+// NewLog registers the metrics. pii lets clients' addresses into the log, not only their networks. An answer must be
+// written within limit, unless its handler sets a deadline of its own.
+func NewLog(logger *slog.Logger, pii bool, limit time.Duration, reg prometheus.Registerer) *Log {
 	l := &Log{
 		logger: logger,
 		pii:    pii,
+		limit:  limit,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_mailbox_requests_total",
 			Help: "Requests by the pattern of their path, or none, and by status.",
@@ -74,6 +80,8 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 		s := &seen{id: rand.Text()[:16], pattern: "none"}
 		r = r.WithContext(context.WithValue(r.Context(), seenKey{}, s))
 		w.Header().Set(IDHeader, s.id)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		l.deadlines(w, r, start)
 		rec := &recorder{ResponseWriter: w}
 		defer func() {
 			if what := recover(); what != nil {
@@ -83,6 +91,16 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// deadlines are set for each request, because those of the one before on this connection still hold. Errors would be that
+// the connection has none, as in tests without one.
+func (l *Log) deadlines(w http.ResponseWriter, r *http.Request, now time.Time) {
+	c := http.NewResponseController(w)
+	_ = c.SetWriteDeadline(now.Add(l.limit))
+	if r.ContentLength != 0 { // without a body a deadline would end requests that wait
+		_ = c.SetReadDeadline(now.Add(bodyTime))
+	}
 }
 
 // panicked answers for a handler that did not, and lets the connection end where it had begun to.

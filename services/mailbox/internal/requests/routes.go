@@ -4,22 +4,18 @@ import (
 	"net/http"
 	"path"
 	"strings"
-	"time"
 
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
 )
 
 // Routes serves a mux. What the mux has no pattern for is answered by a problem: 405 when the path exists with another
 // method, else 404. Nobody is redirected to a cleaned path: below /api and /inbucket a path is right or it is not there.
-// An answer must be written within limit, unless its handler sets a deadline of its own.
-func Routes(mux *http.ServeMux, limit time.Duration) http.Handler {
+func Routes(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" || !clean(r.URL.Path) {
 			unknown(mux, w, r)
 			return
 		}
-		// An error would be that the connection has no deadlines, as in tests without one.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(limit))
 		defer func() {
 			if s, ok := r.Context().Value(seenKey{}).(*seen); ok && r.Pattern != "" {
 				s.pattern = r.Pattern
