@@ -48,7 +48,8 @@ func (p *Pages) open(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	mailbox, err := p.Names.Mailbox(asked)
-	if err != nil {
+	// SMTP has addresses with such characters, in quotes. Who types one here has typed something else.
+	if err != nil || strings.ContainsAny(asked, " \t<>()[],;:\\\"") {
 		p.showHome(w, r, http.StatusUnprocessableEntity, asked)
 		return
 	}

@@ -39,6 +39,7 @@ func TestMailArrives(t *testing.T) {
 	if a := s.do("DELETE", "/api/v1/mailboxes/ann@example.com/messages/"+second.String(), nil); a.StatusCode != 200 {
 		t.Fatalf("deleting: %d", a.StatusCode)
 	}
+	browsertest.Eval[bool](page, `document.dispatchEvent(new Event("visibilitychange"))`) // one comes back to the tab
 	page.Wait(`document.querySelectorAll(".row").length === 1`)
 	// What has been read is still read after a reload.
 	page.Open(s.inbox(ann))
