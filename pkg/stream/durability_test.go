@@ -51,8 +51,9 @@ func TestAChangedSyncSettingIsNoted(t *testing.T) {
 
 // Two of three monitors do not answer, and the third tells of a server that does not sync: that is known.
 func TestOneServerThatDoesNotSyncIsEnoughToKnow(t *testing.T) {
-	unsynced := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte(`{"server_name":"a","jetstream":{"config":{"sync_always":false},"meta":{"cluster_size":3}}}`))
+	unsynced := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answers := map[string]string{"/varz": `{"server_name":"a"}`, "/jsz": `{"config":{"sync_always":false},"meta_cluster":{"cluster_size":3}}`}
+		_, _ = w.Write([]byte(answers[r.URL.Path]))
 	}))
 	t.Cleanup(unsynced.Close)
 	got, err := stream.ReadDurability(t.Context(), "http://127.0.0.1:1,"+unsynced.URL+",http://127.0.0.1:1", nil)

@@ -75,8 +75,10 @@ func TestDeletedWhileTheCacheIsAway(t *testing.T) {
 	store := readingtest.Store(t)
 	id := readingtest.Put(t, store, "Subject: one\r\n\r\n", ann)
 	r, other := newReader(t, store, cache), newReader(t, store, clientOf(t, server))
-	if !shows(t, r, ann, id) || !shows(t, r, ann, id) {
-		t.Fatal("the mail is not there")
+	for range 2 { // the second time from the cache
+		if !shows(t, r, ann, id) {
+			t.Fatal("the mail is not there")
+		}
 	}
 	server.Stop()
 	if _, err := r.Delete(t.Context(), ann, id); err != nil {

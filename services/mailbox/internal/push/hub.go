@@ -56,7 +56,7 @@ type Hub struct {
 
 	closing chan struct{}
 	closed  bool
-	streams sync.WaitGroup // connections that were taken over
+	waiting sync.WaitGroup // readers; begun under mu while closed is not set, so that none escapes Close
 }
 
 // New makes a Hub; nobody is told anything before Run.
@@ -93,7 +93,7 @@ func (h *Hub) Close() {
 		close(h.closing)
 	}
 	h.mu.Unlock()
-	h.streams.Wait()
+	h.waiting.Wait()
 }
 
 // Stored takes note of an announcement.
@@ -223,12 +223,14 @@ func (h *Hub) join(mailbox string, r *reader) error {
 		h.boxes[mailbox] = b
 	}
 	b.readers[r] = struct{}{}
+	h.waiting.Add(1)
 	h.readers++
 	h.metrics.readers.Set(float64(h.readers))
 	return nil
 }
 
 func (h *Hub) leave(mailbox string, r *reader) {
+	defer h.waiting.Done()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b := h.boxes[mailbox]

@@ -99,7 +99,7 @@ func (s *session) serve(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor == 1 {
 		conn, _, err := control.Hijack()
 		if err == nil {
-			s.hub.streams.Go(func() { s.own(conn) })
+			go s.own(conn) // Close waits for it: it has joined
 			return
 		}
 		if !errors.Is(err, http.ErrNotSupported) {
