@@ -101,7 +101,8 @@ const maxQueue = 1000
 
 // reader is one who waits.
 type reader struct {
-	news chan struct{} // there is something in queue
+	news  chan struct{} // there is something in queue
+	polls bool          // looks for himself, also when nothing new was found
 
 	mu     sync.Mutex
 	queue  []*event
@@ -110,7 +111,7 @@ type reader struct {
 
 func newReader() *reader { return &reader{news: make(chan struct{}, 1)} }
 
-// tell queues events, and wakes the reader also when there are none: whoever polls looks for himself.
+// tell queues events, and wakes the reader.
 func (r *reader) tell(events []*event) {
 	r.mu.Lock()
 	if len(r.queue)+len(events) > maxQueue {

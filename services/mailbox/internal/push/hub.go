@@ -54,6 +54,8 @@ type Hub struct {
 	dirty   []*box
 	wake    chan struct{} // there may be something in dirty
 
+	heartbeat time.Duration // tests shorten it
+
 	closing chan struct{}
 	closed  bool
 	waiting sync.WaitGroup // readers; begun under mu while closed is not set, so that none escapes Close
@@ -63,7 +65,7 @@ type Hub struct {
 func New(d Deps) *Hub {
 	return &Hub{
 		deps: d, metrics: newMetrics(d.Metrics), pace: rate.NewLimiter(CheckRate, CheckRate), boxes: make(map[string]*box),
-		wake: make(chan struct{}, 1), closing: make(chan struct{}),
+		wake: make(chan struct{}, 1), closing: make(chan struct{}), heartbeat: heartbeat,
 	}
 }
 
@@ -203,7 +205,9 @@ func (h *Hub) lookAt(ctx context.Context, b *box, deep bool) error {
 		h.mark(b)
 	}
 	for r := range b.readers {
-		r.tell(fresh)
+		if len(fresh) > 0 || r.polls {
+			r.tell(fresh)
+		}
 	}
 	h.metrics.events.Add(float64(len(fresh) * len(b.readers)))
 	return err
@@ -244,6 +248,7 @@ func (h *Hub) leave(mailbox string, r *reader) {
 // Wait implements api.Waiter.
 func (h *Hub) Wait(ctx context.Context, mailbox string, look func(context.Context) (found bool, err error)) error {
 	r := newReader()
+	r.polls = true
 	if err := h.join(mailbox, r); err != nil {
 		return err
 	}

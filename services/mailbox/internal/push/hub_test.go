@@ -230,6 +230,29 @@ func TestSleepingReader(t *testing.T) {
 	awake.want(w.put(true, "still there"))
 }
 
+// A stream says that it is alive although its mailbox is looked at all the time and nothing is found; and so it notices that
+// its reader has gone.
+func TestHeartbeat(t *testing.T) {
+	w := start(t)
+	w.hub.heartbeat = 3 * checkEvery / 2
+	c := w.connect("")
+	_ = c.conn.SetReadDeadline(time.Now().Add(time.Minute))
+	for range 2 {
+		for c.line() != ": alive" {
+		}
+	}
+	_ = c.conn.(*net.TCPConn).SetLinger(0)
+	c.conn.Close()
+	deadline := time.After(time.Minute)
+	for counter(w.hub.metrics.readers) > 0 {
+		select {
+		case <-deadline:
+			t.Fatal("a reader that has gone keeps his place")
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
 func TestManyReadersOfOneMailbox(t *testing.T) {
 	w := start(t)
 	const readers = 1000

@@ -171,7 +171,7 @@ func (s *session) run(ctx context.Context, write func([]byte) error) error {
 			return err // the client comes again
 		}
 	}
-	alive := time.NewTimer(heartbeat)
+	alive := time.NewTimer(s.hub.heartbeat)
 	defer alive.Stop()
 	for {
 		select {
@@ -184,17 +184,17 @@ func (s *session) run(ctx context.Context, write func([]byte) error) error {
 			if err := s.send(events, write); err != nil {
 				return err
 			}
-		case <-alive.C:
+		case <-alive.C: // also after events: this is what finds out who has gone
 			if err := write([]byte(": alive\n\n")); err != nil {
 				return err
 			}
+			alive.Reset(s.hub.heartbeat)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.hub.closing:
 			_ = write([]byte("retry: 500\n: this server stops\n\n")) // it comes again, to another one
 			return io.EOF
 		}
-		alive.Reset(heartbeat)
 	}
 }
 
