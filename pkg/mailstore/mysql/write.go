@@ -125,14 +125,14 @@ func (w *writer) mails(ctx context.Context, mails []rows.Mail) error {
 	return nil
 }
 
-// learn finds out which mails of a day were there before: those that were not stored now. Should another transaction have
-// stored one in this very millisecond, its bytes are sent once more, and change nothing.
+// learn finds out which mails of a day were there before: those that were not stored now, or that no mailbox lists any more.
+// Should another transaction have stored one in this very millisecond, its bytes are sent once more, and change nothing.
 func (w *writer) learn(ctx context.Context, mails []rows.Mail) error {
 	args := []any{mails[0].Day, w.now}
 	for i := range mails {
 		args = append(args, mails[i].ID[:])
 	}
-	found, err := w.tx.QueryContext(ctx, "SELECT id FROM mail WHERE day=? AND stored<>? AND id IN (?"+strings.Repeat(",?", len(mails)-1)+") FOR UPDATE", args...)
+	found, err := w.tx.QueryContext(ctx, "SELECT id FROM mail WHERE day=? AND (stored<>? OR refs=0) AND id IN (?"+strings.Repeat(",?", len(mails)-1)+") FOR UPDATE", args...)
 	if err != nil {
 		return err
 	}

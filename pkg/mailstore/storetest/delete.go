@@ -267,3 +267,21 @@ func disturb(ctx context.Context, s mailstore.Store, worker int, mails []mailsto
 	}
 	return err
 }
+
+// nobodysMail: a mail without recipients is in no list, but it is there, and not a deleted one.
+func nobodysMail(t *testing.T, open Open) {
+	s, m := open(t, Options{}), NewMail(time.Now(), Text(500))
+	put(t, s, mailstore.Result{New: 1}, m)
+	put(t, s, mailstore.Result{Existing: 1}, m)
+	if !bytes.Equal(raw(t, s, m.ID), m.Raw) {
+		t.Error("its bytes are not there")
+	}
+	if err := s.IDs(t.Context(), m.ID, m.ID, func(r mailstore.Row) error {
+		if r.Erased {
+			t.Error("it is called erased")
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}

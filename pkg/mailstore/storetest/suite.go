@@ -49,6 +49,7 @@ func Run(t *testing.T, open Open) {
 		{"DeletedStaysDeleted", deleting},
 		{"DeletingAMailbox", deletingAll},
 		{"DeletingAtOnceCountsExactly", deletingAtOnce},
+		{"MailOfNobody", nobodysMail},
 		{"DropBefore", dropBefore},
 		{"OlderThanRetentionExpires", retention},
 		{"MigrateAgain", migrateAgain},

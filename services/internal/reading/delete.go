@@ -19,7 +19,7 @@ func (r *Reader) Delete(ctx context.Context, mailbox string, ids ...ulid.ULID) (
 		r.graves.changed(mailbox)
 		return nil, fmt.Errorf("deleting from a mailbox: %w", err)
 	}
-	r.forget(mailbox, gone)
+	r.forget(mailbox, ids) // also what was gone: by an earlier try, perhaps, whose answer was lost
 	return gone, nil
 }
 
