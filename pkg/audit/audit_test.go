@@ -249,6 +249,23 @@ func TestEveryFateIsCounted(t *testing.T) {
 	_ = pending
 }
 
+// What its readers have deleted from every mailbox is erased: accounted for, and no bytes of it are asked for.
+func TestErasedMailIsAccountedFor(t *testing.T) {
+	w := newWorld(2)
+	for i := range 300 {
+		w.accept(i%2, true)
+	}
+	erased := w.accept(0, true)
+	row := w.rows[erased]
+	row.Erased = true
+	w.rows[erased], w.damaged[erased] = row, true
+	for _, deep := range []bool{false, true} {
+		if r := w.audit(t, Options{Deep: deep}); r.Erased != 1 || r.Stored != 300 || r.Missing+r.Wrong+r.Unaccounted() != 0 {
+			t.Errorf("deep %v: %+v", deep, r)
+		}
+	}
+}
+
 // A mail that a mailbox does not list is seen by nobody there: it is not stored.
 func TestMailThatAMailboxDoesNotListIsNotStored(t *testing.T) {
 	w := newWorld(2)
