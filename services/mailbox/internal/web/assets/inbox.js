@@ -209,7 +209,10 @@ function stream() {
   const arrived = (event) => {
     const mail = JSON.parse(event.data);
     if (list.dataset.query) sync(true).catch(() => {});
-    else if (insert(mail, true)) announce(mail);
+    else if (insert(mail, true)) {
+      tag = ""; // the list has changed since it was fetched: the same answer as then would be news
+      announce(mail);
+    }
   };
   source.onmessage = arrived;
   source.addEventListener("mail", arrived);
