@@ -18,7 +18,7 @@ func newMetrics(reg prometheus.Registerer) *hubMetrics {
 			Name: "sluice_mailbox_events_total", Help: "New mails that readers were told of, one for each reader.",
 		}),
 		crowded: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_mailbox_crowded_total", Help: "Readers refused because too many wait already.",
+			Name: "sluice_mailbox_crowded_total", Help: "Readers refused because too many wait already, in all, for that mailbox or from that client.",
 		}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_mailbox_dropped_readers_total", Help: "Event streams ended because their reader did not keep up; it can resume.",
