@@ -18,6 +18,7 @@ type Config struct {
 	Hosts   env.List  `envconfig:"MAILBOX_HOSTS" desc:"names under which browsers reach the inbox, or *; addresses and localhost always work"`
 	Proxies env.CIDRs `envconfig:"MAILBOX_TRUSTED_PROXIES" desc:"networks of load balancers whose X-Forwarded-For and X-Forwarded-Proto are believed"`
 	Rate    int       `envconfig:"MAILBOX_RATE" default:"50" min:"0" desc:"requests per second of one IPv4 address or /64, four times as many at once; 0 is no limit"`
+	Waiting int       `envconfig:"MAILBOX_WAITING" default:"500" min:"0" desc:"event streams and long polls of one IPv4 address or /64 at the same time; 0 is no limit"`
 
 	DrainDelay time.Duration `envconfig:"MAILBOX_DRAIN_DELAY" default:"5s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
 
