@@ -54,6 +54,9 @@ type Config struct {
 	// Grave takes the mails that can never be handled: each consumer names where its poison goes. Without one they are
 	// counted and skipped.
 	Grave Grave
+	// Unverified hands mail to the handler without comparing its bytes with the SHA-256 of its envelope: for a handler whose
+	// readers compare them.
+	Unverified bool
 	// Turn, when set, is shared by the workers of this process.
 	Turn Turn
 	// Ready, when set, is asked before anything is fetched: mail that is fetched while the database is away
