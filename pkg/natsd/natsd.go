@@ -1,5 +1,5 @@
-// Package natsd runs a nats-server inside this process: the log of allinone and of the tests. The services
-// reach it like any other server, so none of them knows where it runs.
+// Package natsd runs a nats-server inside this process, as the log of allinone and of tests. Services
+// connect to it as to any other server and need not know where it runs.
 package natsd
 
 import (

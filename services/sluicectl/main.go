@@ -1,5 +1,5 @@
-// Command sluicectl looks at a running Sluice and operates it: what came in, where each mail is, whether anything is
-// missing, and what to do about mail that could not be stored.
+// Command sluicectl inspects and operates a running Sluice: it shows what came in, where each mail is and whether any is
+// missing, and handles mail that could not be stored.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package sqlite keeps mail in one SQLite file: the store of a machine on which nothing is installed. Other processes
-// may read the file, and write to it, at the same time.
+// Package sqlite keeps mail in one SQLite file, for machines without a database server. Other processes
+// may read and write the file at the same time.
 package sqlite
 
 import (

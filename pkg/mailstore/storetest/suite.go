@@ -1,4 +1,4 @@
-// Package storetest is the suite that every mailstore.Store has to pass.
+// Package storetest has the tests that every mailstore.Store must pass.
 package storetest
 
 import (

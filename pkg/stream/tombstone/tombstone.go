@@ -1,6 +1,6 @@
-// Package tombstone keeps what was decided about mail that is, for a reason, neither in the database nor a dead letter: it was
-// dropped, or an operator accepts that it is lost. Audits read it, so that such mail holds nothing up. Without a tombstone
-// mail that is nowhere is missing.
+// Package tombstone keeps decisions about mail that is neither in the database nor a dead letter: an operator dropped it, or
+// accepted that it is lost. Audits read these decisions, so that such mail does not stop the purge. Without a tombstone, an audit
+// reports such mail as missing.
 package tombstone
 
 import (

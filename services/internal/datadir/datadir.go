@@ -1,6 +1,6 @@
-// Package datadir is the layout of SLUICE_DATA, the directory in which allinone keeps everything. Every other binary
-// that is started with SLUICE_DATA, and without NATS_URL or MYSQL_DSN, finds the log and the database of the allinone
-// that runs there.
+// Package datadir defines the layout of SLUICE_DATA, the directory in which allinone keeps everything. Another program
+// that is started with SLUICE_DATA, and without NATS_URL or MYSQL_DSN, finds there the log and the database of the running
+// allinone.
 package datadir
 
 import (

@@ -1,4 +1,4 @@
-// Package moment reads the points in time that operators type.
+// Package moment parses the points in time that operators give on the command line.
 package moment
 
 import (

@@ -1,4 +1,4 @@
-// Command ingress takes mail by SMTP and says 250 when the log has it on disk.
+// Command ingress accepts mail by SMTP and answers 250 when the log has it on disk.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command storer carries the log into the database.
+// Command storer stores the mail of the log in the database.
 package main
 
 import (
