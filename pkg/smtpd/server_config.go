@@ -70,7 +70,7 @@ type Config struct {
 	// TLSCert and TLSKey are PEM files, TLSDir is a directory of pairs for clients that ask for a name (see certs.Config);
 	// all are read again when they change. Empty means no TLS.
 	TLSCert, TLSKey, TLSDir string
-	// TLSMinVersion is the oldest version of TLS that is spoken [1.2].
+	// TLSMinVersion is the oldest TLS version that is accepted [1.2].
 	TLSMinVersion uint16
 	// TLSHandshakes bounds handshakes at the same time [twice the cores]: they are what costs CPU.
 	TLSHandshakes int

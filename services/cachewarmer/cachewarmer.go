@@ -18,7 +18,7 @@ import (
 // Config is where the cache is.
 type Config struct {
 	Addrs []string      `envconfig:"MEMCACHED_ADDRS" default:"127.0.0.1:11211" desc:"Memcached servers, comma-separated"`
-	TTL   time.Duration `envconfig:"CACHE_TTL" default:"1h" desc:"how long a mail stays in the cache, give or take a tenth"`
+	TTL   time.Duration `envconfig:"CACHE_TTL" default:"1h" desc:"how long a mail stays in the cache, plus or minus a tenth"`
 }
 
 // Deps are what the cachewarmer works with. They belong to the caller.

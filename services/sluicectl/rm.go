@@ -27,7 +27,7 @@ type removed struct {
 }
 
 func (c *ctl) rm(ctx context.Context, e *process.Env) error {
-	f := newFlags(e, "rm", "[flags] ADDRESS [ID]", "Deletes a mail from a mailbox, or all that are in it now. Other mailboxes keep their copies.")
+	f := newFlags(e, "rm", "[flags] ADDRESS [ID]", "Deletes one mail from a mailbox, or all mails that are in it now. Other mailboxes keep their copies.")
 	args, err := f.parse(e.Args, 1, 2)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ type consumerInfo struct {
 }
 
 func (c *ctl) streams(ctx context.Context, e *process.Env) error {
-	f := newFlags(e, "streams", "info | ensure", "info shows the log's streams and consumers; ensure creates what is missing and grows what STREAM_* asks for.\nIt never shrinks or deletes. Every storer does the same at its start.")
+	f := newFlags(e, "streams", "info | ensure", "info shows the log's streams and consumers. ensure creates missing ones, and enlarges them to what STREAM_* says.\nIt never shrinks or deletes any. Every storer does the same when it starts.")
 	args, err := f.parse(e.Args, 1, 1)
 	if err != nil {
 		return err

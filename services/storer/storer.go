@@ -25,7 +25,7 @@ import (
 // Config is how the storer batches. How it stores is the database's configuration.
 type Config struct {
 	BatchRows  int       `envconfig:"STORER_BATCH_ROWS" default:"128" desc:"mails in one transaction at most"`
-	BatchBytes env.Bytes `envconfig:"STORER_BATCH_BYTES" default:"8MiB" desc:"bytes of mail in one transaction at most; a mail larger than 896KiB goes alone"`
+	BatchBytes env.Bytes `envconfig:"STORER_BATCH_BYTES" default:"8MiB" desc:"bytes of mail in one transaction at most; a mail larger than 896KiB has its own transaction"`
 	Shape      stream.Shape
 }
 

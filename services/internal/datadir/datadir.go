@@ -14,7 +14,7 @@ import (
 
 // Config is the one variable.
 type Config struct {
-	Dir string `envconfig:"SLUICE_DATA" desc:"data directory of an allinone on this machine: its log and database are used where NATS_URL and MYSQL_DSN are not set"`
+	Dir string `envconfig:"SLUICE_DATA" desc:"data directory of an allinone on this machine: its log and database are used if NATS_URL and MYSQL_DSN are not set"`
 }
 
 // Dir is a data directory.

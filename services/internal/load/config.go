@@ -57,7 +57,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.StartTLS, "starttls", d.StartTLS, "use STARTTLS")
 	fs.IntVar(&c.Resend, "resend", d.Resend, "tries after a 4xx answer or a cut connection")
 	fs.DurationVar(&c.Timeout, "timeout", d.Timeout, "for one answer")
-	fs.DurationVar(&c.Outage, "outage", d.Outage, "give up when there is no connection for so long")
+	fs.DurationVar(&c.Outage, "outage", d.Outage, "stop when there has been no connection for this long")
 }
 
 func (c *Config) withDefaults() Config {
