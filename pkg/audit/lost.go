@@ -47,16 +47,16 @@ func (l *ledger) losses(shard int, now *stream.ShardState) (all []loss) {
 		t.look(*now, time.Now())
 		for _, lost := range t.Lost {
 			all = append(all, loss{stream.Bounds{Shard: shard, From: lost.From, To: lost.To}, t.Created, lost.Found,
-				"the log was longer than it is: it has lost these messages, and uses their sequences again"})
+				"the log is shorter than it was: it has lost these messages, and uses their sequences again"})
 		}
 	}
 	for _, t := range l.tallies {
 		switch made := t.Created.Format(time.DateTime); {
 		case t.Stream != stream.StreamName(shard):
 		case now == nil:
-			whole(t, fmt.Sprintf("the stream made on %s is no more; what it had from here on was never purged", made))
+			whole(t, fmt.Sprintf("the stream created on %s no longer exists; its messages from here on were never purged", made))
 		case !t.Created.Equal(now.Created):
-			whole(t, fmt.Sprintf("the stream was made again on %s; what the one of %s had from here on was never purged", now.Created.Format(time.DateTime), made))
+			whole(t, fmt.Sprintf("the stream was created again on %s; the messages of the stream of %s from here on were never purged", now.Created.Format(time.DateTime), made))
 		}
 	}
 	return all

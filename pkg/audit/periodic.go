@@ -89,7 +89,7 @@ func (p *Periodic) saw(r Report) {
 	p.audited.Add(float64(r.Mails))
 	if r.Repaired > 0 {
 		p.repaired.Add(float64(r.Repaired))
-		p.logger.Error("mail was missing in the database and is stored again from the log; was the database exchanged, or restored?",
+		p.logger.Error("mail was missing in the database and is stored again from the log; was the database replaced or restored?",
 			"mails", r.Repaired, "first", r.first())
 	}
 }
@@ -145,7 +145,7 @@ func (p *Periodic) look(ctx context.Context, errs *[]error) {
 	lost := uint64(0)
 	for _, g := range gaps {
 		lost += g.To - g.From + 1
-		p.logger.Error("the log has lost messages, and retention of that shard waits; sluicectl audit accept says that nothing more can be done", "which", g)
+		p.logger.Error("the log has lost messages; nothing of that shard is purged until the loss is accepted with sluicectl audit accept", "which", g)
 	}
 	p.lost.Set(float64(lost))
 }

@@ -40,7 +40,7 @@ type line struct {
 const groupBytes = 256 << 10
 
 // errAnswer ends a connection: nobody knows any more which answer belongs to which request.
-var errAnswer = errors.New("the cache server answered something that is no answer to a request of ours")
+var errAnswer = errors.New("the cache server sent an unexpected answer")
 
 // connect makes a call. Nothing is dialled before there is a request.
 func (l *line) connect(network, addr string) net.Conn {

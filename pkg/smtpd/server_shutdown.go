@@ -72,7 +72,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-done:
 		return fmt.Errorf("closed %d SMTP sessions that had not finished: %w", left, ctx.Err())
 	case <-time.After(closeFor):
-		return fmt.Errorf("some of %d closed SMTP sessions still wait for their sink: %w", left, ctx.Err())
+		return fmt.Errorf("some of the %d closed SMTP sessions still wait for their sink: %w", left, ctx.Err())
 	}
 }
 

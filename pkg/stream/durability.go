@@ -102,7 +102,7 @@ func ReadDurability(ctx context.Context, monitorURL string, nc *nats.Conn) (Dura
 		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_MONITOR_URL names %d of the %d servers of the cluster", len(seen), clusterSize)
 	}
 	if nc != nil && nc.ConnectedServerName() != "" && !seen[nc.ConnectedServerName()] {
-		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_URL leads to the server %s, which NATS_MONITOR_URL does not name", nc.ConnectedServerName())
+		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_URL leads to the server %s, which is not in NATS_MONITOR_URL", nc.ConnectedServerName())
 	}
 	return SyncedSingle.replicated(clusterSize), nil
 }

@@ -141,7 +141,7 @@ func decodeEnvelopes(r record.Record, log record.Source) ([]*Message, error) {
 		}
 		id, err := envelopeID(env)
 		if err == nil && env.GetParts() > 0 && len(texts) > 1 {
-			err = fmt.Errorf("%w: mail %d of %d is in parts, which only a mail that is alone may be", ErrUnreadable, i+1, len(texts))
+			err = fmt.Errorf("%w: mail %d of %d is in parts, which is allowed only for a mail that is alone in its message", ErrUnreadable, i+1, len(texts))
 		}
 		if err == nil && env.GetSize() > math.MaxInt64 {
 			err = fmt.Errorf("%w: its size is %d", ErrUnreadable, env.GetSize())
@@ -177,7 +177,7 @@ func envelopeTexts(h nats.Header) ([]string, error) {
 		return texts, nil
 	}
 	if strings.Count(more, ",") >= maxPackMails {
-		return nil, fmt.Errorf("%w: its header %s names more mails than fit into one", ErrUnreadable, EnvelopesHeader)
+		return nil, fmt.Errorf("%w: its header %s has more envelopes than a message may have mails", ErrUnreadable, EnvelopesHeader)
 	}
 	return append(texts, strings.Split(more, ",")...), nil
 }

@@ -23,13 +23,13 @@ type Config struct {
 
 // Deps are what the cachewarmer works with. They belong to the caller.
 type Deps struct {
-	Conn  *nats.Conn
-	Cache *mailcache.Cache
+	Conn  *nats.Conn       // the log
+	Cache *mailcache.Cache // where mail is written
 	// Turn is shared with the other workers of the process, if there are any.
 	Turn    consume.Turn
 	Logger  *slog.Logger
-	Metrics prometheus.Registerer
-	Health  *obs.Health
+	Metrics prometheus.Registerer // where the service registers its metrics
+	Health  *obs.Health           // where the service registers its checks for /readyz
 }
 
 // Service is the cachewarmer.

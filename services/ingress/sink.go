@@ -115,7 +115,7 @@ func reply(err error, id string) *smtp.Reply {
 	case errors.Is(err, spool.ErrFull):
 		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later", Reason: "spool_full"}
 	case errors.Is(err, spool.ErrShed):
-		return &smtp.Reply{Code: 421, Enhanced: "4.3.1", Text: "Short of room, and this upload does not get on; try again later", Reason: "shed"}
+		return &smtp.Reply{Code: 421, Enhanced: "4.3.1", Text: "Out of room, and this upload makes too little progress; try again later", Reason: "shed"}
 	case errors.Is(err, publish.ErrBusy):
 		return &smtp.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later", Reason: "log_busy"}
 	case errors.Is(err, publish.ErrUnconfirmed):

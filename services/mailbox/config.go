@@ -21,14 +21,14 @@ type Config struct {
 
 	DrainDelay time.Duration `envconfig:"MAILBOX_DRAIN_DELAY" default:"5s" min:"0s" desc:"when stopping, how long to keep accepting connections, so that the load balancer notices first"`
 
-	Naming reading.Naming
+	Naming reading.Naming // how an address becomes a mailbox; as in the ingress
 }
 
 // Validate checks what goes together.
 func (c *Config) Validate() error {
 	var problems []error
 	if c.Addr == "" {
-		problems = append(problems, errors.New("MAILBOX_ADDR is off: then nothing is served; allowed: host:port or :port"))
+		problems = append(problems, errors.New("MAILBOX_ADDR is off, so nothing would be served; allowed: host:port or :port"))
 	}
 	if _, err := c.Naming.Names(); err != nil {
 		problems = append(problems, err)

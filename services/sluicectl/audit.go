@@ -162,7 +162,7 @@ func writeAudit(w io.Writer, a audited) {
 	case n > 0:
 		fmt.Fprintf(w, "FAILED: %d mails are unaccounted for\n", n)
 	case len(r.NotKnown) > 0:
-		fmt.Fprintln(w, "NOT KNOWN: what could be looked at is accounted for, the rest is open")
+		fmt.Fprintln(w, "NOT KNOWN: all mail that could be checked is accounted for; the rest could not be checked")
 	default:
 		fmt.Fprintln(w, "ok: every mail is accounted for")
 	}

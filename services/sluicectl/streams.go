@@ -60,7 +60,7 @@ func (c *ctl) streams(ctx context.Context, e *process.Env) error {
 	case "ensure":
 		durability, err := stream.ReadDurability(ctx, c.cfg.Log.MonitorURL, conn)
 		if err != nil {
-			e.Logger.Warn("cannot tell whether the log syncs before it acknowledges; what was read before holds", "reason", err)
+			e.Logger.Warn("cannot read whether the log syncs before it acknowledges; the last known setting stays in force", "reason", err)
 		}
 		return stream.Ensure(ctx, conn, c.cfg.Shape, durability, e.Logger)
 	}

@@ -40,7 +40,7 @@ func (c *ctl) token(_ context.Context, e *process.Env) error {
 		return err
 	}
 	if len(answer.Mailboxes)+len(answer.Domains) == 0 {
-		return fmt.Errorf("%w: a token is for some --mailbox or --domain", process.ErrUsage)
+		return fmt.Errorf("%w: --mailbox or --domain is missing", process.ErrUsage)
 	}
 	keys, err := token.ParseKeys(c.cfg.Secret)
 	if err != nil {

@@ -32,7 +32,7 @@ func (s *Service) watchDurability(ctx context.Context) error {
 			said, wait = "", durabilityEvery
 		case ctx.Err() == nil && err.Error() != said:
 			said = err.Error()
-			s.deps.Logger.Warn("cannot tell whether the log syncs before it acknowledges; what was read before holds", "reason", err)
+			s.deps.Logger.Warn("cannot read whether the log syncs before it acknowledges; the last known setting stays in force", "reason", err)
 		}
 	}
 }

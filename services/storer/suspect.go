@@ -51,7 +51,7 @@ func (a *attempt) judge(ctx context.Context) {
 		return
 	}
 	for _, s := range a.suspects {
-		a.verdicts[s.index] = consume.Dead(fmt.Sprintf("the database refuses the mail, alone in %d trials, and takes other mail: %v", trials, s.err))
+		a.verdicts[s.index] = consume.Dead(fmt.Sprintf("the database refuses the mail (alone, in %d attempts) and accepts other mail: %v", trials, s.err))
 	}
 }
 

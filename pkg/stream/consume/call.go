@@ -98,6 +98,6 @@ func (d *driver) purged(ctx context.Context, m *stream.Message) bool {
 func (e *engine) finish(d *delivery, word func() error) {
 	e.held.drop(d)
 	if err := word(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
-		e.logger.Debug("the log did not hear of a settled message and will deliver it again", "sequence", d.record.Sequence, "error", err)
+		e.logger.Debug("an acknowledgement did not reach the log, which will deliver the message again", "sequence", d.record.Sequence, "error", err)
 	}
 }

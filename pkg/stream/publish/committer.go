@@ -211,7 +211,7 @@ func (c *committer) expire(now time.Time) {
 	}
 }
 
-var errExpired = errors.New("its time is over")
+var errExpired = errors.New("its deadline has passed")
 
 // advance sends what may be sent now.
 func (c *committer) advance(now time.Time) {

@@ -66,7 +66,7 @@ func (d *driver) perform(out effects) {
 		d.publisher.metrics.answers.WithLabelValues(n.answer.label()).Inc()
 		d.shard.note(n.outcome, n.answer, n.bytes)
 		if n.outcome == wrong {
-			d.publisher.logger.Error("the log refuses a message as it is; its mails are tried one by one, and the sender of the one at fault is told to try again",
+			d.publisher.logger.Error("the log refuses a message; its mails are sent one by one, and the sender of the mail at fault is told to try again",
 				"shard", d.shard.number, "reason", n.answer.reason())
 		}
 	}

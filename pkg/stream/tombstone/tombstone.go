@@ -161,7 +161,7 @@ func ParseRange(text string) (b stream.Bounds, err error) {
 	b.From, err1 = strconv.ParseUint(from, 10, 64)
 	b.To, err2 = strconv.ParseUint(to, 10, 64)
 	if !found || err1 != nil || err2 != nil || b.From < 1 || b.From > b.To {
-		return b, fmt.Errorf("%q is no range of sequences such as 101-200", text)
+		return b, fmt.Errorf("%q is not a range of sequences such as 101-200", text)
 	}
 	return b, nil
 }

@@ -101,7 +101,7 @@ func (s *Settler) adopt(t *task, k Mark, lost bool) {
 		}
 	}
 	if lost {
-		s.say(slog.LevelWarn, "a process ended while it handled mail; going on with that mail by itself",
+		s.say(slog.LevelWarn, "a process ended while it handled mail; that mail is now handled by itself",
 			"place", m.Place, "mails", k.Mails, "found before", k.Found, "process", k.By)
 	}
 }

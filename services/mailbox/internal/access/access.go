@@ -125,4 +125,4 @@ func sameOrigin(r *http.Request) bool {
 }
 
 // ErrToken means that a token is not valid: made by somebody else, or expired.
-var ErrToken = errors.New("the token is not valid, or no longer")
+var ErrToken = errors.New("the token is invalid or has expired")

@@ -36,10 +36,10 @@ const (
 
 // Deps are what a Hub works with.
 type Deps struct {
-	Reader  *reading.Reader
-	Names   reading.Names
+	Reader  *reading.Reader // cache and database
+	Names   reading.Names   // how an address becomes a mailbox
 	Logger  *slog.Logger
-	Metrics prometheus.Registerer
+	Metrics prometheus.Registerer // where the Hub registers its metrics
 }
 
 // Hub knows who waits for what.

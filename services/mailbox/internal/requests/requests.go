@@ -112,7 +112,7 @@ func (l *Log) panicked(rec *recorder, s *seen, what any) {
 	if rec.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	problem.Write(rec, http.StatusInternalServerError, "Something went wrong here; it has been written down under this request's id.")
+	problem.Write(rec, http.StatusInternalServerError, "Internal error; details are in the log under this request's id.")
 }
 
 func (l *Log) end(r *http.Request, rec *recorder, s *seen, start time.Time) {
