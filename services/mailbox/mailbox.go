@@ -78,7 +78,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.hub = push.New(push.Deps{Reader: s.reader, Names: s.names, Logger: deps.Logger, Metrics: deps.Metrics})
+	s.hub = push.New(push.Deps{PerClient: s.cfg.Waiting, Reader: s.reader, Names: s.names, Logger: deps.Logger, Metrics: deps.Metrics})
 	inner, err := s.routes()
 	if err != nil {
 		s.reader.Close()

@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/inbucket"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/push"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/safehtml"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/web"
@@ -20,7 +21,8 @@ func (s *Service) routes() (http.Handler, error) {
 	s.access.Mount(mux) // POST /login, /logout
 	sanitiser := safehtml.New()
 	a := api.New(mux, api.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger, Sanitise: sanitiser.Text, Waiter: s.hub})
-	mux.Handle("GET /api/v1/mailboxes/{address}/events", s.hub)
+	mux.Handle("GET "+push.Path, s.hub)
+	a.Describe(push.Operation())
 	inbucket.Mount(mux, inbucket.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
 	if err := a.Docs(mux); err != nil { // last: other parts describe themselves before
 		return nil, err

@@ -62,6 +62,14 @@ func (g Grant) Mailboxes() []string {
 	return g.claims.Mailboxes
 }
 
+// Expires is when the grant ends; zero: it does not.
+func (g Grant) Expires() time.Time {
+	if g.claims == nil {
+		return time.Time{}
+	}
+	return g.claims.ExpiresAt.Add(token.Leeway)
+}
+
 type grantKey struct{}
 
 // Of returns what the request with that context may do.

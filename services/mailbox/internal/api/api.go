@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"reflect"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -59,8 +61,27 @@ func New(mux *http.ServeMux, deps Deps) *API {
 	return a
 }
 
-// Describe adds an operation that another package serves to the description. Its errors need not be named.
-func (a *API) Describe(op *huma.Operation) { a.huma.OpenAPI().AddOperation(op) }
+// Describe adds an operation that another package serves to the description, with the answers for its Errors.
+func (a *API) Describe(op *huma.Operation) {
+	document := a.huma.OpenAPI()
+	problem := document.Components.Schemas.Schema(reflect.TypeFor[huma.ErrorModel](), true, "")
+	for _, status := range op.Errors {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: problem}},
+		}
+	}
+	document.AddOperation(op)
+}
+
+// AddressParam describes the path parameter that names a mailbox.
+func AddressParam() *huma.Param {
+	field, _ := reflect.TypeFor[Address]().FieldByName("Address")
+	return &huma.Param{
+		Name: "address", In: "path", Required: true, Description: field.Tag.Get("doc"), Example: field.Tag.Get("example"),
+		Schema: huma.SchemaFromField(huma.NewMapRegistry("", huma.DefaultSchemaNamer), field, ""),
+	}
+}
 
 // unchanged describes the answer to If-None-Match.
 func unchanged() map[string]*huma.Response {

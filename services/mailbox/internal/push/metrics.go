@@ -18,7 +18,7 @@ func newMetrics(reg prometheus.Registerer) *hubMetrics {
 			Name: "sluice_mailbox_events_total", Help: "New mails announced to readers, counted once for each reader.",
 		}),
 		crowded: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_mailbox_crowded_total", Help: "Readers refused because too many were waiting.",
+			Name: "sluice_mailbox_crowded_total", Help: "Readers refused because too many were waiting: in all, for one mailbox or from one client.",
 		}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_mailbox_dropped_readers_total", Help: "Event streams ended because their reader was too slow; it can resume.",
