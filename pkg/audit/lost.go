@@ -17,8 +17,8 @@ import (
 // loss is a range of messages that a stream had and that are gone without having been purged.
 type loss struct {
 	stream.Bounds
-	// created is that of the stream that lost them; found is when it was noticed that it is shorter than it was, zero when
-	// the whole stream is no more, or for a gap in its midst.
+	// created is when the stream that lost them was created. found is when it was noticed that the stream had become shorter;
+	// it is zero when the whole stream no longer exists, and for a gap in the middle of a stream.
 	created, found time.Time
 	what           string
 }
@@ -62,8 +62,9 @@ func (l *ledger) losses(shard int, now *stream.ShardState) (all []loss) {
 	return all
 }
 
-// LostStreams names what whole streams have lost and nobody has accepted: at their ends, by having been made again, and by
-// being no more. until is when that happened last, accepted or not, as far as it is known: the log need not have what is older.
+// LostStreams returns what streams have lost, and no operator has accepted: messages at their end, or all of them because
+// the stream was deleted, or deleted and created again. until is when this happened last, accepted or not, as far as it is known:
+// the log need not have older mail.
 func LostStreams(ctx context.Context, nc *nats.Conn) (gaps []Gap, until time.Time, err error) {
 	l, err := openLedger(ctx, nc)
 	if err != nil {

@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	// periodicEvery is how often what was settled meanwhile is audited, auditStep how many messages at a time; leadsEvery how
-	// often it is asked whose turn it is: after a storer that died another is due at once.
+	// periodicEvery is how often newly settled mail is audited, auditStep how many messages at a time. leadsEvery is how often
+	// each storer checks whether it has the lease, so that another storer takes over soon after one died.
 	periodicEvery = 30 * time.Second
 	leadsEvery    = 5 * time.Second
 	auditStep     = 20_000
 )
 
-// Periodic is the audit that runs beside the storer: of every mail once soon after it is settled, and of every range that is
-// about to leave the log. What is missing it stores again.
+// Periodic is the audit that runs in the storer. It audits every mail once, soon after it is settled, and every range that is
+// about to leave the log. It stores missing mail again.
 type Periodic struct {
 	nc        *nats.Conn
 	reader    *stream.Reader

@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// vitalsEvery is how often log and database are asked about themselves.
+	// vitalsEvery is how often the state of the log and the database is read.
 	vitalsEvery = 30 * time.Second
-	// maxClockSkew is how far this machine's clock may be from the log's and the database's: beyond it nothing expires, because
-	// a clock that is ahead would have new mail acknowledged unstored, and partitions with mail dropped.
+	// maxClockSkew is how far this machine's clock may differ from those of the log and the database. Beyond it nothing expires,
+	// because with a clock that is ahead, new mail would be acknowledged without being stored, and partitions with mail dropped.
 	maxClockSkew = 60 * time.Second
 )
 
-// watchVitals asks log and database about themselves until ctx ends.
+// watchVitals reads the state of the log and the database until ctx ends.
 func (s *Service) watchVitals(ctx context.Context) error {
 	for {
 		if err := s.checkVitals(ctx); err != nil && ctx.Err() == nil {
