@@ -54,19 +54,19 @@ func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, rep
 		logger:    logger,
 		unaccounted: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_audit_unaccounted",
-			Help: "Mails of the last audit that are neither stored, nor waiting, nor dead letters, or are stored wrong or not listed. Must be 0.",
+			Help: "Mails that the last audit found missing, stored wrong, or not listed in a mailbox. Must be 0.",
 		}),
 		lost: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_audit_lost_messages",
-			Help: "Messages that the log had and lost: a shorter stream, or one that was made again; without those an operator accepted. Must be 0.",
+			Help: "Messages that the log has lost, except those whose loss an operator accepted. Must be 0.",
 		}),
 		audited: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_audit_mails_total",
-			Help: "Mails looked at by periodic audits and by those before a purge.",
+			Help: "Mails checked by periodic audits and by audits before a purge.",
 		}),
 		repaired: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_audit_repaired_total",
-			Help: "Mails that were settled and missing in the database, and were stored again from the log.",
+			Help: "Mails that were acknowledged but missing in the database, and were stored again from the log.",
 		}),
 	}
 	reg.MustRegister(p.unaccounted, p.lost, p.audited, p.repaired)

@@ -49,7 +49,7 @@ func crossOrigin(next http.Handler) http.Handler {
 func newLimited(reg prometheus.Registerer) func() {
 	limited := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_mailbox_limited_total",
-		Help: "Requests answered 429 because their client makes too many.",
+		Help: "Requests answered with 429 because their client made too many.",
 	})
 	reg.MustRegister(limited)
 	return limited.Inc

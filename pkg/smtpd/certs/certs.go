@@ -76,7 +76,7 @@ type set struct {
 func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
 	s := &Store{
 		cfg: cfg, logger: logger, now: time.Now, warned: make(map[string]time.Time), failed: make(map[string]stamps),
-		expiry: prometheus.NewDesc("sluice_smtp_tls_cert_expiry_days", "Days until a certificate expires, by the name of its pair in our configuration.", []string{"name"}, nil),
+		expiry: prometheus.NewDesc("sluice_smtp_tls_cert_expiry_days", "Days until a certificate expires, by the name of its files in the configuration.", []string{"name"}, nil),
 	}
 	pairs, err := s.find()
 	for i := range pairs {

@@ -212,7 +212,7 @@ func (p *Pool) register(reg prometheus.Registerer) error {
 	}, []string{"reason"})
 	p.shedCount = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_spool_shed_total",
-		Help: "Uploads given up because they stood still, or their network had more than its share, while others needed room.",
+		Help: "Uploads ended to make room for others, because they stood still or their network had more than its share.",
 	})
 	gauge := func(name, help string, value *atomic.Int64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
@@ -220,8 +220,8 @@ func (p *Pool) register(reg prometheus.Registerer) error {
 	}
 	for _, c := range []prometheus.Collector{
 		p.refused, p.shedCount,
-		gauge("sluice_spool_memory_bytes", "Memory held by mails in flight.", &p.memory.used),
-		gauge("sluice_spool_disk_bytes", "Disk held by mails in flight.", &p.disk.used),
+		gauge("sluice_spool_memory_bytes", "Bytes in memory of mails that are being received.", &p.memory.used),
+		gauge("sluice_spool_disk_bytes", "Bytes on disk of mails that are being received.", &p.disk.used),
 		gauge("sluice_spool_files", "Temporary files open.", &p.files),
 	} {
 		if err := reg.Register(c); err != nil {

@@ -63,7 +63,7 @@ func New(deps Deps) (*Reader, error) {
 	r := &Reader{deps: deps, packer: packer, missing: newMissing(time.Now), graves: newGraves(deps.Cache, deps.Logger), spools: make(chan struct{}, maxSpools)}
 	r.reads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_reading_reads_total",
-		Help: "Lists and mails that were read, by where they came from: cache, database.",
+		Help: "Lists and mails read, by source: cache, database.",
 	}, []string{"what", "source"})
 	deps.Metrics.MustRegister(r.reads)
 	return r, nil

@@ -43,11 +43,11 @@ func NewLog(logger *slog.Logger, pii bool, limit time.Duration, reg prometheus.R
 		limit:  limit,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_mailbox_requests_total",
-			Help: "Requests by the pattern of their path, or none, and by status.",
+			Help: "Requests by route (none: no such route) and status.",
 		}, []string{"route", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                        "sluice_mailbox_request_seconds",
-			Help:                        "Time from a request to the end of its answer; of streams, how long they lasted.",
+			Help:                        "Time from a request to the end of its answer; for an event stream, its whole duration.",
 			Buckets:                     []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 			NativeHistogramBucketFactor: 1.1,
 		}, []string{"route"}),
