@@ -187,7 +187,7 @@ func (a *auditor) gap(ctx context.Context, lost stream.Bounds) error {
 	if err != nil {
 		return err
 	}
-	gone := loss{Bounds: lost, created: state.Created, what: "the log has lost these messages, and what mail was in them is not known"}
+	gone := loss{Bounds: lost, created: state.Created, what: "the log has lost these messages, and it is not known which mail was in them"}
 	a.report.Gaps = append(a.report.Gaps, gone.without(accepted)...)
 	return nil
 }
