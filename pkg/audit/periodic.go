@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	// periodicEvery is how often what was settled meanwhile is audited, auditStep how many messages at a time; leadsEvery how
-	// often it is asked whose turn it is: after a storer that died another is due at once.
+	// periodicEvery is how often newly settled mail is audited, auditStep how many messages at a time. leadsEvery is how often
+	// each storer checks whether it has the lease, so that another storer takes over soon after one died.
 	periodicEvery = 30 * time.Second
 	leadsEvery    = 5 * time.Second
 	auditStep     = 20_000
 )
 
-// Periodic is the audit that runs beside the storer: of every mail once soon after it is settled, and of every range that is
-// about to leave the log. What is missing it stores again.
+// Periodic is the audit that runs in the storer. It audits every mail once, soon after it is settled, and every range that is
+// about to leave the log. It stores missing mail again.
 type Periodic struct {
 	nc        *nats.Conn
 	reader    *stream.Reader
@@ -89,7 +89,7 @@ func (p *Periodic) saw(r Report) {
 	p.audited.Add(float64(r.Mails))
 	if r.Repaired > 0 {
 		p.repaired.Add(float64(r.Repaired))
-		p.logger.Error("mail was missing in the database and is stored again from the log; was the database exchanged, or restored?",
+		p.logger.Error("mail was missing in the database and is stored again from the log; was the database replaced or restored?",
 			"mails", r.Repaired, "first", r.first())
 	}
 }
@@ -145,7 +145,7 @@ func (p *Periodic) look(ctx context.Context, errs *[]error) {
 	lost := uint64(0)
 	for _, g := range gaps {
 		lost += g.To - g.From + 1
-		p.logger.Error("the log has lost messages, and retention of that shard waits; sluicectl audit accept says that nothing more can be done", "which", g)
+		p.logger.Error("the log has lost messages; nothing of that shard is purged until the loss is accepted with sluicectl audit accept", "which", g)
 	}
 	p.lost.Set(float64(lost))
 }

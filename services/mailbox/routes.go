@@ -42,7 +42,7 @@ func (s *Service) routes() (http.Handler, error) {
 func crossOrigin(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		problem.Write(w, http.StatusForbidden, "A page of another site has asked for this.")
+		problem.Write(w, http.StatusForbidden, "This request comes from a page of another site.")
 	}))
 	return protection.Handler(next)
 }

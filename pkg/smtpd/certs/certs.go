@@ -1,8 +1,8 @@
-// Package certs keeps the certificates of a TLS server: a pair that serves everybody, and a directory of pairs for those
-// who ask for a name (SNI). Files are read again when they change, so that an ACME client needs no restart or signal; while
-// a pair cannot be read the last good one stays in use.
+// Package certs has the certificates of a TLS server, each a pair of a certificate file and a key file: a default pair, and a
+// directory of pairs for clients that ask for a name (SNI). Files are read again when they change, so an ACME client needs no
+// restart or signal. While a changed pair cannot be read, the previous one stays in use.
 //
-//	files ──▶ refresh, at most once a second, by whoever comes ──▶ set (immutable) ──▶ Get, of any number of handshakes
+//	files ──▶ refresh, at most once a second, during a handshake ──▶ set (immutable) ──▶ Get, by any number of handshakes
 package certs
 
 import (

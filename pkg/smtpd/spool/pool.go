@@ -1,6 +1,6 @@
-// Package spool holds mail bodies between the end of the wire and the log: small ones in memory, large ones
-// (or all, once the memory budget is used up) in an unlinked temporary file that vanishes with the process.
-// Both are bounded for the whole process, and size and SHA-256 are known the moment the last byte is in.
+// Package spool holds the bytes of a mail from their arrival until the log has them. Small mails are in memory; large ones, and
+// all of them once the memory budget is used up, are in an unlinked temporary file, which disappears with the process.
+// Memory and disk are bounded for the whole process. Size and SHA-256 are known as soon as the last byte has arrived.
 package spool
 
 import (

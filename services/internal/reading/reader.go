@@ -24,11 +24,11 @@ type Store interface {
 
 // Deps are what a Reader works with. They belong to the caller.
 type Deps struct {
-	Store Store
+	Store Store // the database
 	// Cache may be nil: then everything comes from the database.
 	Cache   *mailcache.Cache
 	Logger  *slog.Logger
-	Metrics prometheus.Registerer
+	Metrics prometheus.Registerer // where the Reader registers its metrics
 }
 
 // Reader reads mailboxes. Its methods may be called from any goroutine. Mailboxes are given in their one form, see Names.

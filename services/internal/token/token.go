@@ -3,7 +3,7 @@
 //
 //	{"aud":["api"],"exp":…,"iat":…,"mbox":["ann@example.com"],"dom":["example.net"],"do":["read","delete"]}
 //
-// Secrets can be rotated: the newest signs, all verify. The "kid" of a token says which signed it.
+// Secrets can be rotated: the first secret signs, and all are accepted. The "kid" of a token says which secret signed it.
 package token
 
 import (

@@ -1,4 +1,4 @@
-// Package meter counts what a store does.
+// Package meter has the metrics of a store.
 package meter
 
 import (

@@ -16,19 +16,19 @@ func Operation() *huma.Operation {
 	return &huma.Operation{
 		OperationID: "follow-mailbox", Method: http.MethodGet, Path: Path,
 		Summary: "Follow a mailbox",
-		Description: "Server-sent events: an event \"message\" for each mail that comes, with its summary as data. Without Last-Event-ID " +
-			"or after, the stream begins now. After an interruption a browser's EventSource resumes by itself; other programs send the id of " +
-			"the last event that they have got, and get what was stored since, and possibly a few events again that they have seen: know them by their id. " +
-			"Every mail is sent, also one that was stored late and has an older id than those before. A comment comes every 20 seconds.",
+		Description: "Server-sent events: an event \"message\" for each new mail, with its summary as data. Without Last-Event-ID " +
+			"or after, the stream begins now. After an interruption a browser's EventSource resumes by itself. Other programs send the id of " +
+			"the last event that they received. They get everything stored since, and possibly some earlier events again, which have the same ids as before. " +
+			"Every mail is sent, even one that was stored late and has an older id than those before it. A comment is sent every 20 seconds.",
 		Parameters: []*huma.Param{
 			api.AddressParam(),
 			{
 				Name: "Last-Event-ID", In: "header", Schema: cursorSchema(),
-				Description: "The id of the last event that was seen.",
+				Description: "The id of the last event received.",
 			},
 			{
 				Name: "after", In: "query", Schema: cursorSchema(),
-				Description: "The same, for who cannot set header fields. Last-Event-ID comes first.",
+				Description: "The same, for clients that cannot set header fields. Last-Event-ID takes precedence.",
 			},
 		},
 		Responses: map[string]*huma.Response{"200": {

@@ -38,12 +38,12 @@ const (
 
 // Deps are what a Hub works with.
 type Deps struct {
-	// PerClient bounds who waits from one network of a client (access.Network); 0: nothing does.
+	// PerClient bounds the readers that wait from one network of a client (access.Network); 0: no limit.
 	PerClient int
-	Reader    *reading.Reader
-	Names     reading.Names
+	Reader    *reading.Reader // cache and database
+	Names     reading.Names   // how an address becomes a mailbox
 	Logger    *slog.Logger
-	Metrics   prometheus.Registerer
+	Metrics   prometheus.Registerer // where the Hub registers its metrics
 }
 
 // Hub knows who waits for what.

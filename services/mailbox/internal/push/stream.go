@@ -41,27 +41,27 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	grant := access.Of(r.Context())
 	if !grant.Known() {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="mailboxes"`)
-		problem.Write(w, http.StatusUnauthorized, "Show a token: in the header Authorization, or log in.")
+		problem.Write(w, http.StatusUnauthorized, "A token is needed: send it in the header Authorization, or log in.")
 		return
 	}
 	mailbox, err := h.deps.Names.Mailbox(r.PathValue("address"))
 	switch {
 	case err != nil:
-		problem.Write(w, http.StatusUnprocessableEntity, "The address is no mail address.")
+		problem.Write(w, http.StatusUnprocessableEntity, "The address is not a mail address.")
 		return
 	case !grant.May(token.Read, mailbox):
-		problem.Write(w, http.StatusNotFound, "There is no such mailbox for you.")
+		problem.Write(w, http.StatusNotFound, "There is no such mailbox.")
 		return
 	}
 	from, resumes, ok := resume(r)
 	if !ok {
-		problem.Write(w, http.StatusUnprocessableEntity, "Last-Event-ID, or after, is no id of an event.")
+		problem.Write(w, http.StatusUnprocessableEntity, "Last-Event-ID or after is not the id of an event.")
 		return
 	}
 	me := newReader(access.Network(access.Client(r.Context())))
 	if err := h.join(mailbox, me); err != nil {
 		w.Header().Set("Retry-After", retryAfter)
-		problem.Write(w, http.StatusTooManyRequests, "Too many readers are waiting; come back a little later.")
+		problem.Write(w, http.StatusTooManyRequests, "Too many readers are waiting; try again a little later.")
 		return
 	}
 	s := &session{hub: h, mailbox: mailbox, reader: me, expires: grant.Expires(), sent: make(map[ulid.ULID]struct{})}

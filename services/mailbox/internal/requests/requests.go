@@ -1,5 +1,5 @@
-// Package requests is what every request passes, whatever it is for: it gets an id, a line in the access log, its place in
-// the metrics; a handler that panics answers 500; what no handler is for is answered 404 or 405.
+// Package requests has what applies to every request: it gets an id, a line in the access log, and is counted in the metrics. When
+// a handler panics, the answer is 500. When no handler matches, it is 404 or 405.
 package requests
 
 import (
@@ -112,7 +112,7 @@ func (l *Log) panicked(rec *recorder, s *seen, what any) {
 	if rec.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	problem.Write(rec, http.StatusInternalServerError, "Something went wrong here; it has been written down under this request's id.")
+	problem.Write(rec, http.StatusInternalServerError, "Internal error; details are in the log under this request's id.")
 }
 
 func (l *Log) end(r *http.Request, rec *recorder, s *seen, start time.Time) {
