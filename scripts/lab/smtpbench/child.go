@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sluice-mail/sluice/scripts/lab/internal/bench"
 )
 
 // child is a running server process.
@@ -37,7 +39,7 @@ func engines(others string) ([]engine, error) {
 	list := []engine{{"sluice", self, "sluice"}, {"go-smtp", self, "go-smtp"}}
 	for program := range strings.SplitSeq(others, ",") {
 		if program != "" {
-			list = append(list, engine{filepath.Base(program), program, "sluice"})
+			list = append(list, engine{filepath.Base(program), bench.Path(program), "sluice"})
 		}
 	}
 	return list, nil
