@@ -14,7 +14,7 @@ import (
 // format is the first byte of every value. A value of another version of this program is a miss.
 const format = 2
 
-var errFormat = errors.New("not a value of this version")
+var errFormat = errors.New("not a cache item of this version")
 
 // encoder appends fields: numbers as varints, strings with their length in front.
 type encoder struct{ b []byte }

@@ -82,9 +82,9 @@ const (
 	roleRefused      // a limit refused it
 )
 
-// serve runs the connection to its end. When the client has been idle for a moment it goes on in a new
-// goroutine: the stack that a command needed would else stay for as long as the client is idle, and that stack
-// is most of what an idle connection costs.
+// serve runs the connection to its end. When the client has been idle for a moment, it continues in a new
+// goroutine. Otherwise the stack that the last command needed would be kept while the client is idle, and it would be
+// most of the memory of an idle connection.
 func (c *conn) serve() {
 	var err error
 	defer func() {

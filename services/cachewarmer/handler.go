@@ -31,7 +31,7 @@ type result struct {
 func newHandler(cache *mailcache.Cache, reg prometheus.Registerer) *handler {
 	warmed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_cache_warmed_total",
-		Help: "Mails the cachewarmer handled: cached, summary (too large, cached without its bytes) or skipped (the cache did not take it).",
+		Help: "Mails the cachewarmer handled: cached, summary (too large, so cached without its bytes), skipped (the cache did not take it).",
 	}, []string{"result"})
 	h := &handler{
 		cache: cache,

@@ -14,10 +14,10 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/replaycmd"
 )
 
-// ProcessConfig is everything a cachewarmer that is its own process can be told.
+// ProcessConfig is the whole configuration of a cachewarmer in a process of its own.
 type ProcessConfig struct {
 	Config
-	Log logconn.Config
+	Log logconn.Config // how to connect to the log
 }
 
 // Open connects to the log and to the cache; it waits for neither.

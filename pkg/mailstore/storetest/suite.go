@@ -1,4 +1,4 @@
-// Package storetest is the suite that every mailstore.Store has to pass.
+// Package storetest has the tests that every mailstore.Store must pass.
 package storetest
 
 import (
@@ -10,8 +10,8 @@ import (
 
 // Options is what a test asks of the store it gets.
 type Options struct {
-	Codec     mailstore.Codec
-	Retention time.Duration
+	Codec     mailstore.Codec // compression of bodies
+	Retention time.Duration   // as in the configuration of a store; 0 keeps all
 }
 
 // Open returns an empty, migrated store of its own for a test, and closes it afterwards.

@@ -50,7 +50,7 @@ func (r *Reader) Open(ctx context.Context, mailbox string, id ulid.ULID) (*Mail,
 		return nil, fmt.Errorf("looking for a mail: %w", err)
 	}
 	if len(stored.Entries) != 1 {
-		return nil, fmt.Errorf("looking for a mail: %d lines of it in one mailbox", len(stored.Entries))
+		return nil, fmt.Errorf("looking for a mail: it has %d rows in one mailbox", len(stored.Entries))
 	}
 	return r.load(ctx, stored)
 }
