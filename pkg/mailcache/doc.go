@@ -3,7 +3,8 @@
 //
 // Two kinds of items:
 //
-//	m:<id>    one mail: envelope, what a list shows, and the bytes, packed by S2. Written by the cachewarmer from the log.
+//	m:<id>    one mail: envelope and bytes, packed by S2. Written by the cachewarmer from the log. Whoever reads it
+//	          compares the bytes with the SHA-256 of the envelope, so that the writer need not.
 //	i:<mbox>  the newest page of a mailbox. Written only by readers, who ask the database first; deleted by the
 //	          cachewarmer when the storer says that mail has been stored.
 //

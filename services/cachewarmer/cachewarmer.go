@@ -41,7 +41,7 @@ type Service struct {
 // New makes a cachewarmer; nothing happens before Run.
 func New(deps Deps) (*Service, error) {
 	h := newHandler(deps.Cache, deps.Metrics)
-	worker, err := consume.New(deps.Conn, consume.Config{Consumer: stream.Cachewarmer, Turn: deps.Turn}, h, deps.Logger, deps.Metrics)
+	worker, err := consume.New(deps.Conn, consume.Config{Consumer: stream.Cachewarmer, Unverified: true, Turn: deps.Turn}, h, deps.Logger, deps.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}

@@ -49,7 +49,7 @@ func (c *ProcessConfig) Replay(ctx context.Context, e *process.Env) error {
 		Handler: func(replaycmd.Options) consume.Handler { return h },
 		Report: func(out io.Writer) {
 			count := func(o mailcache.Outcome) int64 { return h.results[o].count.Load() }
-			fmt.Fprintf(out, "; cached %d, without bytes %d, not taken by the cache %d", count(mailcache.Whole), count(mailcache.Summary), count(mailcache.Skipped))
+			fmt.Fprintf(out, "; cached %d, too large %d, not taken by the cache %d", count(mailcache.Cached), count(mailcache.TooLarge), count(mailcache.Skipped))
 		},
 	}
 	return cmd.Run(ctx, deps.Conn, deps.Logger, deps.Metrics, e.Args, e.Stdout)

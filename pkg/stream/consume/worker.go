@@ -55,6 +55,9 @@ type Config struct {
 	Workers int
 	// Grave takes mail that can never be handled, for example as dead letters. Without one such mail is counted and skipped.
 	Grave Grave
+	// Unverified hands mail to the handler without comparing its bytes with the SHA-256 of its envelope: for a handler whose
+	// readers compare them.
+	Unverified bool
 	// Turn, when set, is shared by the workers of this process.
 	Turn Turn
 	// Ready, when set, must return nil before anything is fetched. Otherwise mail that was fetched while the database is down

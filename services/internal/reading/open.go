@@ -92,7 +92,7 @@ func (r *Reader) load(ctx context.Context, stored mailstore.Stored) (*Mail, erro
 	}
 	m.raw, m.index = bytes.NewReader(raw.Bytes()), mailparse.Index(raw.Bytes())
 	if r.deps.Cache != nil {
-		r.deps.Cache.SetMessages([]mailcache.Mail{{ID: stored.ID, Envelope: stored.Envelope, Derived: stored.Entries[0].Derived, Raw: raw.Bytes()}})
+		r.deps.Cache.SetMessages([]mailcache.Mail{{ID: stored.ID, Envelope: stored.Envelope, Raw: raw.Bytes()}})
 	}
 	return m, nil
 }
