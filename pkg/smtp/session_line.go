@@ -94,8 +94,8 @@ func (s *Session) command(line []byte) Event {
 	return s.run(s.verb, strings.Trim(arg, " "))
 }
 
-// observe shows a command to the Observer. We do not offer AUTH; what a client says behind it all the same, on that line
-// or on the next ones, is a name and a password and nobody's business.
+// observe passes a command to the Observer. AUTH is not offered. If a client sends it nevertheless, its arguments, on that line
+// or on the next ones, are a name and a password and must not be logged.
 func (s *Session) observe(line []byte) {
 	if s.cfg.Observer == nil {
 		return
