@@ -14,8 +14,8 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/web"
 )
 
-// routes is the one mux: whoever wants to know what answers a path looks here. Every pattern names a method, and none is
-// a catch-all: what is left over gets its 404 or 405 from requests.Routes.
+// routes makes the only mux; it shows which handler answers which path. Every pattern names a method, and there is no
+// catch-all: requests.Routes answers all other requests with 404 or 405.
 func (s *Service) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.access.Mount(mux) // POST /login, /logout

@@ -78,7 +78,8 @@ func (r *repairer) read(ctx context.Context, places []audit.Place) (mails []mail
 	return mails, nil
 }
 
-// put stores a batch; what the database refuses goes one by one, without its derived columns when it refuses those.
+// put stores a batch. When the database refuses it, the mails are stored one by one, and a mail that is refused without its derived
+// columns.
 func (r *repairer) put(ctx context.Context, shard int, batch []mailstore.Mail) error {
 	_, err := r.store.PutBatch(ctx, batch)
 	if refusal(err) && !hopeless(err) {

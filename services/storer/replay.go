@@ -13,7 +13,7 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/replaycmd"
 )
 
-// replayCommand is `storer replay`: it stores a stretch of the log again. target names the database.
+// replayCommand is `storer replay`: it stores a range of the log again. target names the database.
 func replayCommand(cfg Config, deps Deps, target string) replaycmd.Command {
 	sum := new(totals)
 	reindex := false

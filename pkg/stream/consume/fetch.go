@@ -63,7 +63,7 @@ func (f *fetcher) fetchAll(ctx context.Context, consumer jetstream.Consumer) (fe
 		}
 		want := f.cfg.BatchMails // each has one mail at least
 		if f.passed {
-			// Only what other processes let go may still come; all else is live mail, not ours.
+			// Only messages that other processes return may still come; everything else is live mail, which is not part of it.
 			wait.For(ctx, f.pace.Look)
 			want = 1
 		}

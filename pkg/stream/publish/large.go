@@ -134,8 +134,8 @@ func (l *largeMail) settle(a answer) (result outcome, done bool, err error) {
 	return result, false, nil
 }
 
-// word is what the sender is told when no more attempt follows: err says that the mail is not in the log, which holds only
-// when every attempt before was answered. Who was unsure stays unsure.
+// word is the final error for the sender. err says that the mail is not in the log, which is certain only if every attempt was
+// answered. Otherwise the error is "unconfirmed".
 func (l *largeMail) word(err, reason error) error {
 	if l.unsure {
 		return unconfirmed(reason)

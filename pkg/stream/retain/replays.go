@@ -46,7 +46,7 @@ func ReplayRange(ctx context.Context, nc *nats.Conn, name string) (since time.Ti
 	return reg.Created, strings.Join(texts, ", "), nil
 }
 
-// sweep lets go of abandoned replays now and then, in the one janitor that leads.
+// sweep removes abandoned replays from time to time, in the janitor that has the lease.
 func (j *Janitor) sweep(ctx context.Context) error {
 	if !j.Leads() || time.Since(j.swept) < sweepEvery {
 		return nil
