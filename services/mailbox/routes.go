@@ -38,7 +38,7 @@ func (s *Service) routes() (http.Handler, error) {
 	return requests.Compress(pages.Lost(mux, requests.Routes(mux)))
 }
 
-// crossOrigin refuses what other sites' pages make a browser send, unless it changes nothing.
+// crossOrigin refuses requests that pages of other sites make a browser send, except those that change nothing.
 func crossOrigin(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -41,7 +41,7 @@ type listOutput struct {
 	Body    *List
 }
 
-// private: an answer is for who asked, who shall ask each time whether it still holds.
+// private: only the client itself may cache an answer, and must revalidate it each time.
 const (
 	private  = "private, no-cache"
 	varyAuth = "Authorization, Cookie"
@@ -57,7 +57,7 @@ func (a *API) lists() {
 	}, a.list)
 }
 
-// waitLonger gives an answer that is waited for its time to be written.
+// waitLonger extends the write deadline of an answer by the time it waits.
 func waitLonger(ctx huma.Context, next func(huma.Context)) {
 	if wait, err := time.ParseDuration(ctx.Query("wait")); err == nil {
 		_, w := humago.Unwrap(ctx)

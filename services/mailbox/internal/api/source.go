@@ -118,7 +118,7 @@ func ServePart(w http.ResponseWriter, r *http.Request, m *reading.Mail, p readin
 	}
 }
 
-// download sets what makes an answer a file to save and nothing else.
+// download sets the header fields that make an answer a download and nothing else.
 func download(w http.ResponseWriter, size int64, mediaType, name string) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime + time.Duration(size/slowest)*time.Second))
 	h := w.Header()

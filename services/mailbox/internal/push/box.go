@@ -17,8 +17,8 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
 )
 
-// box is a mailbox that somebody waits for. readers, queued, again and deep belong to the hub's lock; since and known to whoever
-// looks at it, which is one at a time.
+// box is a mailbox with waiting readers. readers, queued, again and deep are protected by the hub's lock; since and known are used
+// only by the goroutine that is querying the mailbox, which is one at a time.
 type box struct {
 	mailbox string
 	readers map[*reader]struct{}
@@ -97,7 +97,7 @@ func parseCursor(text string) (cursor, bool) {
 	return cursor{time.UnixMilli(at).UTC(), mail}, err == nil
 }
 
-// maxQueue is how many events may wait for a reader: one that is further behind is cut off, and resumes.
+// maxQueue is how many events may wait for a reader. One that is further behind is disconnected, and resumes.
 const maxQueue = 1000
 
 // reader is one who waits.
