@@ -14,11 +14,11 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
 )
 
-// Slack is how far the time in an id and the time the log took the mail may be apart: a publish is tried for a minute,
-// and an ingress whose clock is off by more than a minute takes no mail.
+// Slack bounds the difference between the time in an id and the time at which the log took the mail. Publishing is retried for
+// a minute, and an ingress whose clock is off by more than a minute accepts no mail.
 const Slack = 3 * time.Minute
 
-// windowMails is how many further mails are read before a window is joined. Beside them those of the last Slack are held.
+// windowMails is how many mails are read before a window is compared. The mails of the last Slack are held in addition.
 const windowMails = 50_000
 
 // Log is the part of stream.Reader an audit needs.

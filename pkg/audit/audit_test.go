@@ -154,6 +154,21 @@ func (w *world) Lines(_ context.Context, lines []mailstore.Line) (n int, err err
 	return n, nil
 }
 
+func (w *world) SumLines(_ context.Context, from, to ulid.ULID) (sum mailstore.LineSum, err error) {
+	boxes := [][16]byte{mailstore.Mbox("a@example.com"), mailstore.Mbox("b@example.com")}
+	for id := range w.rows {
+		if id.Compare(from) < 0 || id.Compare(to) > 0 {
+			continue
+		}
+		for _, box := range boxes {
+			if l := (mailstore.Line{Mbox: box, ID: id}); !w.unlisted[l] {
+				sum.Add(l)
+			}
+		}
+	}
+	return sum, nil
+}
+
 func (w *world) Damaged(_ context.Context, mails []mailstore.Row) (damaged []ulid.ULID, err error) {
 	for _, m := range mails {
 		if w.damaged[m.ID] {

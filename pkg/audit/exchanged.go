@@ -38,7 +38,7 @@ func (p *Periodic) SameDatabase(ctx context.Context, identity string) error {
 	case string(known.Value()) == identity:
 		return nil
 	}
-	p.logger.Warn("another server is behind the database's address; the mail of the last minutes is audited again", "was", string(known.Value()), "is", identity)
+	p.logger.Warn("the database's address leads to another server now; the mail of the last minutes is audited again", "was", string(known.Value()), "is", identity)
 	if err := p.rewind(ctx, l, time.Now().Add(-lookBack)); err != nil {
 		return err
 	}

@@ -98,10 +98,10 @@ func TestAStreamThatWasMadeAgainHasATallyOfItsOwn(t *testing.T) {
 		t.Errorf("the tally of the new stream is %+v", got)
 	}
 	gaps := l.gaps(now, nil)
-	if len(gaps) != 1 || gaps[0].From != 121 || gaps[0].To != 300 || !strings.Contains(gaps[0].What, "made again") {
+	if len(gaps) != 1 || gaps[0].From != 121 || gaps[0].To != 300 || !strings.Contains(gaps[0].What, "created again") {
 		t.Errorf("what was not purged of the old one: %v", gaps)
 	}
-	if gaps := l.losses(0, nil); len(gaps) != 1 || !strings.Contains(gaps[0].what, "is no more") {
+	if gaps := l.losses(0, nil); len(gaps) != 1 || !strings.Contains(gaps[0].what, "no longer exists") {
 		t.Errorf("a stream that is not there at all: %v", gaps)
 	}
 	accepted := tombstone.Gap{Bounds: stream.Bounds{From: 121, To: 300}, Created: first}

@@ -17,20 +17,21 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// Tally is what is known of one stream: of the mails that have left it, each range of which was audited before it was
-// purged, and how far it had come, so that a stream that is shorter than it was, or was made again, does not go unnoticed. It is
-// kept in the log's audit bucket, one entry per stream and time of its creation.
+// Tally is what the ledger knows of one stream. It counts the mails that have left the stream, each range of which was audited
+// before it was purged. It also has the highest sequence seen, so that a stream that became shorter, or was deleted and created
+// again, is noticed. It is kept in the log's audit bucket, one entry per stream and time of creation.
 type Tally struct {
 	Stream  string    `json:"stream"`
 	Created time.Time `json:"created"`
-	// Seen is the highest sequence the stream was seen to have; Audited the last one that was audited after it was settled.
+	// Seen is the highest sequence that the stream ever had. Audited is the last one that was audited after it was settled.
 	Seen    uint64 `json:"seen"`
 	Audited uint64 `json:"audited"`
-	// Lost are sequences that the stream had and then had no more, at its end.
+	// Lost are sequences that the stream had at its end, and has lost.
 	Lost []Lost `json:"lost,omitempty"`
-	// Marks are mails that were found stored, in order of sequence: as long as they are, the database has not gone back in time.
+	// Marks are mails that were found in the database, in order of sequence. While all of them are still there, the database
+	// has not been replaced by an older state of itself.
 	Marks []Mark `json:"marks,omitempty"`
-	// To is the last sequence counted, and purged.
+	// To is the last sequence that was counted and purged.
 	To       uint64    `json:"to"`
 	Mails    int64     `json:"mails"`
 	Stored   int64     `json:"stored"`

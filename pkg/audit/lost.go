@@ -17,8 +17,8 @@ import (
 // loss is a range of messages that a stream had and that are gone without having been purged.
 type loss struct {
 	stream.Bounds
-	// created is that of the stream that lost them; found is when it was noticed that it is shorter than it was, zero when
-	// the whole stream is no more, or for a gap in its midst.
+	// created is when the stream that lost them was created. found is when it was noticed that the stream had become shorter;
+	// it is zero when the whole stream no longer exists, and for a gap in the middle of a stream.
 	created, found time.Time
 	what           string
 }
@@ -47,23 +47,24 @@ func (l *ledger) losses(shard int, now *stream.ShardState) (all []loss) {
 		t.look(*now, time.Now())
 		for _, lost := range t.Lost {
 			all = append(all, loss{stream.Bounds{Shard: shard, From: lost.From, To: lost.To}, t.Created, lost.Found,
-				"the log was longer than it is: it has lost these messages, and uses their sequences again"})
+				"the log is shorter than it was: it has lost these messages, and uses their sequences again"})
 		}
 	}
 	for _, t := range l.tallies {
 		switch made := t.Created.Format(time.DateTime); {
 		case t.Stream != stream.StreamName(shard):
 		case now == nil:
-			whole(t, fmt.Sprintf("the stream made on %s is no more; what it had from here on was never purged", made))
+			whole(t, fmt.Sprintf("the stream created on %s no longer exists; its messages from here on were never purged", made))
 		case !t.Created.Equal(now.Created):
-			whole(t, fmt.Sprintf("the stream was made again on %s; what the one of %s had from here on was never purged", now.Created.Format(time.DateTime), made))
+			whole(t, fmt.Sprintf("the stream was created again on %s; the messages of the stream of %s from here on were never purged", now.Created.Format(time.DateTime), made))
 		}
 	}
 	return all
 }
 
-// LostStreams names what whole streams have lost and nobody has accepted: at their ends, by having been made again, and by
-// being no more. until is when that happened last, accepted or not, as far as it is known: the log need not have what is older.
+// LostStreams returns what streams have lost, and no operator has accepted: messages at their end, or all of them because
+// the stream was deleted, or deleted and created again. until is when this happened last, accepted or not, as far as it is known:
+// the log need not have older mail.
 func LostStreams(ctx context.Context, nc *nats.Conn) (gaps []Gap, until time.Time, err error) {
 	l, err := openLedger(ctx, nc)
 	if err != nil {

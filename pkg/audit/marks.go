@@ -79,7 +79,7 @@ func (p *Periodic) goneBack(ctx context.Context, t *Tally, first uint64) error {
 	if i := missing - marksBack; i >= 0 {
 		from = t.Marks[i].Sequence
 	}
-	p.logger.Error("the database lacks mail that it had: it has gone back in time (a restored dump, a failover that lost commits?); what it may have lost is audited again",
+	p.logger.Error("the database no longer has mail that it had (a restored dump, or a failover that lost commits?); the mail it may have lost is audited again",
 		"stream", t.Stream, "from", max(from+1, first), "to", t.Audited)
 	t.Audited, t.Marks = min(from, t.Audited), t.Marks[:max(missing-marksBack, 0)]
 	return nil

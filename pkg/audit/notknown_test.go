@@ -75,6 +75,13 @@ func (b broken) SumOf(ctx context.Context, ids []ulid.ULID) (mailstore.Sum, erro
 	return b.world.SumOf(ctx, ids)
 }
 
+func (b broken) SumLines(ctx context.Context, from, to ulid.ULID) (mailstore.LineSum, error) {
+	if b.lines {
+		return mailstore.LineSum{}, errAway
+	}
+	return b.world.SumLines(ctx, from, to)
+}
+
 func (b broken) Lines(ctx context.Context, lines []mailstore.Line) (int, error) {
 	if b.lines {
 		return 0, errAway

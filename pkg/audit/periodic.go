@@ -18,15 +18,15 @@ import (
 )
 
 const (
-	// periodicEvery is how often what was settled meanwhile is audited, auditStep how many messages at a time; leadsEvery how
-	// often it is asked whose turn it is: after a storer that died another is due at once.
+	// periodicEvery is how often newly settled mail is audited, auditStep how many messages at a time. leadsEvery is how often
+	// each storer checks whether it has the lease, so that another storer takes over soon after one died.
 	periodicEvery = 30 * time.Second
 	leadsEvery    = 5 * time.Second
 	auditStep     = 20_000
 )
 
-// Periodic is the audit that runs beside the storer: of every mail once soon after it is settled, and of every range that is
-// about to leave the log. What is missing it stores again.
+// Periodic is the audit that runs in the storer. It audits every mail once, soon after it is settled, and every range that is
+// about to leave the log. It stores missing mail again.
 type Periodic struct {
 	nc        *nats.Conn
 	reader    *stream.Reader
@@ -54,19 +54,19 @@ func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, rep
 		logger:    logger,
 		unaccounted: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_audit_unaccounted",
-			Help: "Mails of the last audit that are neither stored, nor waiting, nor dead letters, or are stored wrong or not listed. Must be 0.",
+			Help: "Mails that the last audit found missing, stored wrong, or not listed in a mailbox. Must be 0.",
 		}),
 		lost: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "sluice_audit_lost_messages",
-			Help: "Messages that the log had and lost: a shorter stream, or one that was made again; without those an operator accepted. Must be 0.",
+			Help: "Messages that the log has lost, except those whose loss an operator accepted. Must be 0.",
 		}),
 		audited: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_audit_mails_total",
-			Help: "Mails looked at by periodic audits and by those before a purge.",
+			Help: "Mails checked by periodic audits and by audits before a purge.",
 		}),
 		repaired: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_audit_repaired_total",
-			Help: "Mails that were settled and missing in the database, and were stored again from the log.",
+			Help: "Mails that were acknowledged but missing in the database, and were stored again from the log.",
 		}),
 	}
 	reg.MustRegister(p.unaccounted, p.lost, p.audited, p.repaired)
@@ -89,7 +89,7 @@ func (p *Periodic) saw(r Report) {
 	p.audited.Add(float64(r.Mails))
 	if r.Repaired > 0 {
 		p.repaired.Add(float64(r.Repaired))
-		p.logger.Error("mail was missing in the database and is stored again from the log; was the database exchanged, or restored?",
+		p.logger.Error("mail was missing in the database and is stored again from the log; was the database replaced or restored?",
 			"mails", r.Repaired, "first", r.first())
 	}
 }
@@ -145,7 +145,7 @@ func (p *Periodic) look(ctx context.Context, errs *[]error) {
 	lost := uint64(0)
 	for _, g := range gaps {
 		lost += g.To - g.From + 1
-		p.logger.Error("the log has lost messages, and retention of that shard waits; sluicectl audit accept says that nothing more can be done", "which", g)
+		p.logger.Error("the log has lost messages; nothing of that shard is purged until the loss is accepted with sluicectl audit accept", "which", g)
 	}
 	p.lost.Set(float64(lost))
 }

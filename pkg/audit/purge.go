@@ -15,7 +15,7 @@ func RunRange(ctx context.Context, sources Sources, streamName string, from, to 
 	a := &auditor{Sources: sources, options: o, started: time.Now(), onlyLog: true}
 	shard, ok := stream.Shard(streamName)
 	if !ok {
-		return a.report, fmt.Errorf("%s is no stream of mail", streamName)
+		return a.report, fmt.Errorf("%s is not a stream of mail", streamName)
 	}
 	records := make([]record, 0, rangeMails)
 	for r, err := range shardHeads(ctx, a.Log, stream.Bounds{Shard: shard, From: from, To: to}, to) {
@@ -67,7 +67,7 @@ func (a *auditor) some(ctx context.Context, records []record) error {
 func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to uint64) error {
 	shard, ok := stream.Shard(streamName)
 	if !ok {
-		return fmt.Errorf("%s is no stream of mail", streamName)
+		return fmt.Errorf("%s is not a stream of mail", streamName)
 	}
 	state, err := p.reader.State(ctx, shard)
 	if err != nil {
@@ -115,7 +115,7 @@ func (p *Periodic) lacksNothing(ctx context.Context, l *ledger, s stream.ShardSt
 	if len(gaps) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s; sluicectl audit accept --gap %s:%d-%d says that nothing more can be done", errLost, gaps[0], gaps[0].Stream, gaps[0].From, gaps[0].To)
+	return fmt.Errorf("%w: %s; to accept the loss: sluicectl audit accept --gap %s:%d-%d", errLost, gaps[0], gaps[0].Stream, gaps[0].From, gaps[0].To)
 }
 
 var errLost = errors.New("the log has lost messages")

@@ -114,7 +114,7 @@ func (a *auditor) repair(ctx context.Context, lost []record) error {
 		return fmt.Errorf("reading the database: %w", err)
 	case same:
 		still = nil
-		err = a.whole(ctx, lost)
+		err = a.whole(ctx, lost, a.options.SkipLists)
 	default:
 		still, err = a.lookAgain(ctx, lost)
 	}
@@ -145,7 +145,7 @@ func (a *auditor) there(ctx context.Context, r record) (found bool, err error) {
 		return nil
 	})
 	if err == nil && good {
-		err = a.whole(ctx, []record{r})
+		err = a.whole(ctx, []record{r}, a.options.SkipLists)
 	}
 	if err != nil {
 		err = fmt.Errorf("reading the database: %w", err)
@@ -187,7 +187,7 @@ func (a *auditor) gap(ctx context.Context, lost stream.Bounds) error {
 	if err != nil {
 		return err
 	}
-	gone := loss{Bounds: lost, created: state.Created, what: "the log has lost these messages, and what mail was in them is not known"}
+	gone := loss{Bounds: lost, created: state.Created, what: "the log has lost these messages, and it is not known which mail was in them"}
 	a.report.Gaps = append(a.report.Gaps, gone.without(accepted)...)
 	return nil
 }

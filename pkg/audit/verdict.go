@@ -56,7 +56,7 @@ func (a *auditor) extra(row mailstore.Row) {
 		a.report.Purged++ // or it was in what the log has lost
 	default:
 		a.report.Extra++
-		a.report.problem(row.ID, "extra: in the database, but not in the log, which reaches back that far")
+		a.report.problem(row.ID, "extra: in the database, but not in the log, although the log reaches back that far")
 	}
 }
 

@@ -9,8 +9,11 @@
 //		Log   stream.Config // structs nest; names are always given in full
 //	}
 //
-// What it adds: all problems are reported at once, each with the variable's name, its value and what is allowed; any X
-// may be given as X_FILE; misspelt variables are found (unknown.go); the -help table and the log line with the effective
-// configuration come from the same tags. An empty variable counts as not set: compose files pass ${X:-} on like that.
-// A struct with a method Validate() error is asked once all variables are right; it speaks for the structs in it, too.
+// What it adds to envconfig:
+//   - All problems are reported at once, each with the variable's name, its value and what is allowed.
+//   - Any variable X may be given as a file, by X_FILE.
+//   - Misspelt variables are found (unknown.go).
+//   - The -help table and the log line with the effective configuration come from the same tags.
+//   - An empty variable counts as not set, because compose files pass an unset ${X:-} on as an empty one.
+//   - If a struct has a method Validate() error, it is called once all variables are valid; it also checks the structs inside.
 package env

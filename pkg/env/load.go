@@ -137,9 +137,9 @@ func reason(err error) string {
 	}
 }
 
-// decode lets envconfig parse one value. It gets a struct with this one field, because it stops at the first error
-// and we want them all; the value travels as the default of a variable whose name no environment can contain, because
-// it may be from a file and putting a secret into the environment would hand it to every child process.
+// decode lets envconfig parse one value. It passes a struct with only this field, because envconfig stops at the first error
+// and all errors are wanted. The value is passed as the default of a variable whose name no environment can contain: it
+// may come from a file, and a secret in the environment would be inherited by every child process.
 func decode(dst reflect.Value, value string) error {
 	one := reflect.New(reflect.StructOf([]reflect.StructField{{
 		Name: "Value",

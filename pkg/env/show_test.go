@@ -108,13 +108,13 @@ func TestUnknownVariables(t *testing.T) {
 		"LOG_LEVL=debug",                    // not under a prefix of ours
 		"PATH=/bin", "HOME", "=C:=C:\\", "", // whatever an environment may hold
 	}, Names())
-	if want := []string{"INGRESS_SPOOL_DIRECTORY is not a variable of ours and is ignored"}; strings.Join(warnings, "\n") != strings.Join(want, "\n") {
+	if want := []string{"INGRESS_SPOOL_DIRECTORY is not a known variable and is ignored"}; strings.Join(warnings, "\n") != strings.Join(want, "\n") {
 		t.Errorf("warnings are %q, want %q", warnings, want)
 	}
-	want := `INGRESS_DOMAIN is not a variable of ours; did you mean INGRESS_DOMAINS?
-STREAM_REPLICAE is not a variable of ours; did you mean STREAM_REPLICAS?
-INGRESS_TLS_KYE_FILE is not a variable of ours; did you mean INGRESS_TLS_KEY_FILE?
-CACHE_TLL is not a variable of ours; did you mean CACHE_TTL?`
+	want := `INGRESS_DOMAIN is not a known variable; did you mean INGRESS_DOMAINS?
+STREAM_REPLICAE is not a known variable; did you mean STREAM_REPLICAS?
+INGRESS_TLS_KYE_FILE is not a known variable; did you mean INGRESS_TLS_KEY_FILE?
+CACHE_TLL is not a known variable; did you mean CACHE_TTL?`
 	if err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}

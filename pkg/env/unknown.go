@@ -18,10 +18,10 @@ func Unknown(environ, known []string) (warnings []string, err error) {
 			continue
 		}
 		if near := nearest(name, known); near != "" {
-			problems = append(problems, &Problem{Name: name, Reason: "is not a variable of ours; did you mean " + near + "?"})
+			problems = append(problems, &Problem{Name: name, Reason: "is not a known variable; did you mean " + near + "?"})
 			continue
 		}
-		warnings = append(warnings, name+" is not a variable of ours and is ignored")
+		warnings = append(warnings, name+" is not a known variable and is ignored")
 	}
 	return warnings, errors.Join(problems...)
 }

@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// Group runs actors that live and die together. The contract:
+// Group runs actors that start and stop together. The contract:
 //
-//   - An actor is a function that works until its context ends and then returns. What it needs it has opened before;
-//     what it started it has stopped when it returns. Returning nil early is a stop too.
-//   - Run starts the actors in the order they were added, each in its own goroutine, without waiting in between.
+//   - An actor is a function that works until its context ends and then returns. It has opened what it needs before Run, and
+//     has stopped what it started when it returns. Returning nil early also stops the group.
+//   - Run starts the actors in the order in which they were added, each in its own goroutine, without waiting in between.
 //   - The first actor to return, or the end of Run's context, stops the group: the contexts of the actors end one
-//     after the other in reverse order, each only when the actor before has returned. So an actor may use everything
-//     that was added before it until it returns.
-//   - An actor that has not returned when its own time is up is given up: the next one is stopped, Run's error names it.
-//   - Run returns when all actors have returned or been given up: nil, or the first actor's error joined with what went
-//     wrong while stopping. context.Canceled from an actor that was asked to stop is not an error.
+//     after the other in reverse order, each only after the previous actor has returned. So until it returns, an actor may
+//     use everything that was added before it.
+//   - If an actor has not returned when its timeout is over, Run no longer waits for it: the next actor is stopped, and Run's
+//     error names the one that did not return.
+//   - Run returns when all actors have returned or timed out. It returns nil, or the first actor's error joined with the errors
+//     of stopping. context.Canceled from an actor that was asked to stop is not an error.
 //   - A Group runs once. Run without actors returns nil. An actor's panic is not caught.
 type Group struct {
 	actors []*actor
@@ -37,7 +38,7 @@ type actor struct {
 var ErrStopTimeout = errors.New("did not stop in time")
 
 // Add adds an actor before Run. Its name goes in front of its errors, when it has one. timeout bounds how long it may
-// take to stop; 0 is for ever.
+// take to stop; 0 means no limit.
 func (g *Group) Add(name string, timeout time.Duration, run func(ctx context.Context) error) {
 	g.actors = append(g.actors, &actor{name: name, timeout: timeout, run: run, done: make(chan struct{})})
 }

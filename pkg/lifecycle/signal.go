@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// SignalContext returns a context that ends at the first SIGINT, SIGTERM or SIGHUP (the terminal is gone; nothing here is
-// read again on it); context.Cause names the signal. At the second SIGINT or SIGTERM it calls again, which main uses to
-// exit at once: a stop that hangs must not need a SIGKILL. release gives the signals back their usual effect and ends
-// the context.
+// SignalContext returns a context that ends at the first SIGINT, SIGTERM or SIGHUP; context.Cause names the signal. (SIGHUP means
+// that the terminal is gone; it does not reload anything.) At the second SIGINT or SIGTERM it calls again, which main uses to
+// exit at once, so that a stop that hangs needs no SIGKILL. release restores the usual effect of the signals and ends the
+// context.
 func SignalContext(parent context.Context, again func(os.Signal)) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)

@@ -105,7 +105,7 @@ func (c *Cache) hangUp() {
 }
 
 // errOpen means that the server is left alone for now.
-var errOpen = errors.New("the cache server does not answer and is left alone for a moment")
+var errOpen = errors.New("the cache server did not answer, and gets no requests for a moment")
 
 // do runs one operation on the server of a key, unless that one is known not to answer.
 func (c *Cache) do(op, key string, run func(key string) error) error {

@@ -19,7 +19,7 @@ import (
 
 // set caches a mail and says whether that was done.
 func set(c *mailcache.Cache) bool {
-	return c.SetMessages([]mailcache.Mail{{ID: ulid.Make(), Envelope: []byte("x")}})[0] != mailcache.Skipped
+	return c.SetMessages([]mailcache.Mail{{ID: ulid.Make(), Envelope: []byte("x"), Raw: []byte("x")}})[0] != mailcache.Skipped
 }
 
 // hammer does 64 readers' worth of operations and returns how long all of them took.

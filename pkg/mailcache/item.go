@@ -25,23 +25,20 @@ const (
 type Mail struct {
 	ID       ulid.ULID // of the mail; the key
 	Envelope []byte    // the protobuf as received
-	Derived  mailstore.Derived
-	Raw      []byte // nil for a mail in parts, whose bytes are not cached
+	Raw      []byte    // nil for a mail in parts, which is not cached
 }
 
-// Item is one mail in the cache.
+// Item is one mail in the cache. The zero value is none.
 type Item struct {
-	Envelope []byte // the protobuf as received
-	Derived  mailstore.Derived
-	HasBody  bool            // false when the mail was too large: read it from the database
+	Envelope []byte          // the protobuf as received
 	Codec    mailstore.Codec // how Body is packed
-	Body     []byte          // the mail, packed; nil without HasBody
+	Body     []byte          // the mail, packed
 }
 
 // Raw unpacks the bytes of the mail. False when they are not here, or do not have the SHA-256 of the
 // envelope: what comes from a cache is verified.
 func (i Item) Raw(p *mailstore.Packer) ([]byte, bool) {
-	if !i.HasBody {
+	if i.Envelope == nil {
 		return nil, false
 	}
 	raw, err := p.Unpack(i.Body, i.Codec)

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// line is one connection to a server that many share, each of whom sees a connection of his own (a call). Requests that
-// come together go to the server in one write, and their answers come back in one read: two system calls and two changes
-// of process per request would be half of what caching a mail costs.
+// line is one connection to a server that many callers share; each of them sees a connection of its own (a call). Concurrent
+// requests are sent to the server in one write, and their answers are read in one read. With two system calls and two context
+// switches per request, these would be half the cost of caching a mail.
 //
 // It is for requests that are answered by one line (set, delete). gomemcache writes a request and then reads its answer,
-// so the first read says that the request is complete.
+// so the first read shows that the request is complete.
 //
 //	call: Write, Write, Read ─┐                    ┌─▶ answer 1
 //	call: Write, Read ────────┼─▶ one write, read ─┼─▶ answer 2
@@ -40,7 +40,7 @@ type line struct {
 const groupBytes = 256 << 10
 
 // errAnswer ends a connection: nobody knows any more which answer belongs to which request.
-var errAnswer = errors.New("the cache server answered something that is no answer to a request of ours")
+var errAnswer = errors.New("the cache server sent an unexpected answer")
 
 // connect makes a call. Nothing is dialled before there is a request.
 func (l *line) connect(network, addr string) net.Conn {

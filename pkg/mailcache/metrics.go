@@ -11,7 +11,7 @@ import (
 func (c *Cache) register(reg prometheus.Registerer) *prometheus.CounterVec {
 	ops := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_cache_ops_total",
-		Help: "Operations on the cache by result: ok, miss, conflict (somebody else was first), error, open (server left alone).",
+		Help: "Operations on the cache by result: ok, miss, conflict (another process was first), error, open (not tried, see sluice_cache_breaker_open).",
 	}, []string{"op", "result"})
 	if reg == nil {
 		return ops
@@ -22,7 +22,7 @@ func (c *Cache) register(reg prometheus.Registerer) *prometheus.CounterVec {
 	for _, s := range c.servers {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name:        "sluice_cache_breaker_open",
-			Help:        "1 while a cache server does not answer and is left alone.",
+			Help:        "1 while a cache server that did not answer gets no requests.",
 			ConstLabels: prometheus.Labels{"server": s.name},
 		}, func() float64 {
 			if s.breaker.open() {

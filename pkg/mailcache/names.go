@@ -25,7 +25,7 @@ func (c *Cache) followNames(ctx context.Context, lookup func(context.Context, st
 		}
 		now := c.lookup(ctx, known, lookup)
 		if !maps.Equal(known, now) {
-			c.logger.Info("the names of the cache servers lead to other addresses now")
+			c.logger.Info("the cache servers' names resolve to other addresses now")
 			c.hangUp() // idle connections only; the clients stay usable
 		}
 		known = now

@@ -17,7 +17,7 @@ import (
 const (
 	// placeholder in the flags of an item: somebody is asking the database for this page.
 	placeholder = 1
-	// placeholderTTL is after which time others may try: whoever asked may have died.
+	// placeholderTTL is the time after which another reader may query the database, because the first one may have died.
 	placeholderTTL = 5 * time.Second
 )
 
@@ -26,8 +26,9 @@ func pageKey(mailbox string) string {
 	return "i:" + base64.RawURLEncoding.EncodeToString(mbox[:])
 }
 
-// Page returns the newest most mails of a mailbox, PageEntries at most, from the cache or else from load, which must ask
-// the database for exactly PageEntries. whole says that the mailbox has no others. The only errors are those of load.
+// Page returns the newest mails of a mailbox, at most the number most and never more than PageEntries. They come from the cache, or
+// else from load, which must ask the database for exactly PageEntries. whole says that the mailbox has no other mails. The
+// only errors are those of load.
 func (c *Cache) Page(ctx context.Context, mailbox string, most int, load func(context.Context) ([]mailstore.Entry, error)) (entries []mailstore.Entry, whole bool, err error) {
 	key := pageKey(mailbox)
 	found, ours := c.findPage(key)

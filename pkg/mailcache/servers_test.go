@@ -91,7 +91,7 @@ func value(m Mail) []byte {
 }
 
 func TestValuesOfOtherVersions(t *testing.T) {
-	good := value(Mail{Envelope: []byte("envelope")})
+	good := value(Mail{Envelope: []byte("envelope"), Raw: []byte("body")})
 	for _, b := range [][]byte{nil, {}, {format}, {format + 1, 0}, {format, 0xff}, good[:4]} {
 		if _, err := decodeItem(b); err == nil {
 			t.Errorf("item %x: no error", b)

@@ -15,10 +15,10 @@ type Outcome int
 const (
 	// Skipped: the cache did not take it.
 	Skipped Outcome = iota
-	// Summary: cached without its bytes, of which there are none or too many.
-	Summary
-	// Whole: cached with its bytes.
-	Whole
+	// TooLarge: not to be cached, because it is in parts or has more than MaxBody packed bytes.
+	TooLarge
+	// Cached: the cache has it.
+	Cached
 )
 
 const (
@@ -60,13 +60,16 @@ func (c *Cache) SetMessages(mails []Mail) []Outcome {
 func (c *Cache) setSome(mails []Mail, outcomes []Outcome, room []byte) {
 	e, ends := encoder{room}, make([]int, len(mails))
 	for i := range mails {
-		outcomes[i] = Summary
+		outcomes[i] = TooLarge
 		if e.mail(&mails[i]) {
-			outcomes[i] = Whole
+			outcomes[i] = Cached
 		}
 		ends[i] = len(e.b)
 	}
 	c.each(len(mails), func(i int) {
+		if outcomes[i] == TooLarge {
+			return
+		}
 		start := 0
 		if i > 0 {
 			start = ends[i-1]

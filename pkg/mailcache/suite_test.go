@@ -82,7 +82,7 @@ func packer(t *testing.T) *mailstore.Packer {
 // mailOf is a mail as the cachewarmer hands it over.
 func mailOf(raw []byte) mailcache.Mail {
 	m := storetest.NewMail(time.Now(), raw, "a@example.com")
-	return mailcache.Mail{ID: m.ID, Envelope: m.Envelope, Derived: m.Derived, Raw: raw}
+	return mailcache.Mail{ID: m.ID, Envelope: m.Envelope, Raw: raw}
 }
 
 func messages(t *testing.T, c *mailcache.Cache) {
@@ -101,18 +101,18 @@ func messages(t *testing.T, c *mailcache.Cache) {
 	}
 	outcomes := append(c.SetMessages(mails[:1]), c.SetMessages(mails[1:])...)
 	for i, m := range mails {
-		want := mailcache.Whole
+		want := mailcache.Cached
 		if m.Raw == nil || len(m.Raw) == mailcache.MaxBody+1 {
-			want = mailcache.Summary
+			want = mailcache.TooLarge
 		}
 		if outcomes[i] != want {
 			t.Fatalf("%d bytes: outcome %v", len(m.Raw), outcomes[i])
 		}
 		got, ok := c.Message(m.ID)
-		if !ok || got.Derived != m.Derived || !bytes.Equal(got.Envelope, m.Envelope) {
+		if ok != (want == mailcache.Cached) || ok && !bytes.Equal(got.Envelope, m.Envelope) {
 			t.Fatalf("%d bytes: %v, %+v", len(m.Raw), ok, got)
 		}
-		if bs, ok := got.Raw(p); ok != (want == mailcache.Whole) || ok && !bytes.Equal(bs, m.Raw) {
+		if bs, ok := got.Raw(p); ok != (want == mailcache.Cached) || ok && !bytes.Equal(bs, m.Raw) {
 			t.Errorf("%d bytes: other bytes came back (%v)", len(m.Raw), ok)
 		}
 		got.Body = append([]byte("x"), got.Body...)

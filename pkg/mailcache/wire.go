@@ -12,9 +12,9 @@ import (
 )
 
 // format is the first byte of every value. A value of another version of this program is a miss.
-const format = 2
+const format = 3
 
-var errFormat = errors.New("not a value of this version")
+var errFormat = errors.New("not a cache item of this version")
 
 // encoder appends fields: numbers as varints, strings with their length in front.
 type encoder struct{ b []byte }
@@ -93,22 +93,20 @@ func (d *decoder) derived() mailstore.Derived {
 		HasAttachment: d.number() == 1}
 }
 
-// mail appends the value of a mail, with its bytes when they are not too large.
-func (e *encoder) mail(m *Mail) (hasBody bool) {
-	e.b = append(e.b, format)
-	e.number(uint64(len(m.Envelope)))
-	e.b = append(e.b, m.Envelope...)
-	e.derived(m.Derived)
-	head := len(e.b)
-	e.boolean(m.Raw != nil)
-	e.number(uint64(mailstore.CodecNone)) // one byte, whichever codec it is in the end
+// mail appends the value of a mail, and nothing when it is too large.
+func (e *encoder) mail(m *Mail) (fits bool) {
 	if m.Raw == nil {
 		return false
 	}
+	begin := len(e.b)
+	e.b = append(e.b, format)
+	e.number(uint64(len(m.Envelope)))
+	e.b = append(e.b, m.Envelope...)
+	e.number(uint64(mailstore.CodecNone)) // one byte, whichever codec it is in the end
 	start := len(e.b)
 	body, codec := mailstore.PackFast(e.b[start:], m.Raw)
 	if len(body) > MaxBody {
-		e.b[head] = 0
+		e.b = e.b[:begin]
 		return false
 	}
 	e.b[start-1] = byte(codec)
@@ -118,14 +116,12 @@ func (e *encoder) mail(m *Mail) (hasBody bool) {
 
 // room is how much mail appends at most.
 func (m *Mail) room() int {
-	d := &m.Derived
-	texts := len(d.HdrFrom) + len(d.HdrTo) + len(d.Subject) + len(d.Charset) + len(d.ContentType)
-	return 9*binary.MaxVarintLen64 + len(m.Envelope) + texts + mailstore.FastRoom(len(m.Raw))
+	return 3*binary.MaxVarintLen64 + len(m.Envelope) + mailstore.FastRoom(len(m.Raw))
 }
 
 func decodeItem(b []byte) (Item, error) {
 	d := newDecoder(b)
-	i := Item{Envelope: d.bytes(), Derived: d.derived(), HasBody: d.number() == 1, Codec: mailstore.Codec(d.number())}
+	i := Item{Envelope: d.bytes(), Codec: mailstore.Codec(d.number())}
 	i.Body = d.b
 	if d.bad {
 		return Item{}, errFormat

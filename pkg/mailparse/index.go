@@ -25,9 +25,9 @@ type Span struct{ Start, End int }
 // Len is the number of bytes.
 func (s Span) Len() int { return s.End - s.Start }
 
-// indexer walks over the mail once. Every byte is looked at by the header scan or by the delimiter search, and each
-// line that begins with "--" is compared with at most MaxDepth boundaries, so the work is at most a constant times the
-// length, whatever the nesting.
+// indexer reads the mail once. The header scan or the delimiter search looks at each byte, and each
+// line that begins with "--" is compared with at most MaxDepth boundaries. So the work is linear in the length of the mail,
+// whatever the nesting.
 type indexer struct {
 	msg *Message
 	window

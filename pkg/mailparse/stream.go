@@ -81,8 +81,8 @@ func (ix *indexer) noteCharsets(i int) {
 	}
 }
 
-// summaryKnown says whether the rest of the mail, behind the header of part i, can change nothing in its summary: it
-// has an attachment, and a charset that is declared, and that either tells how to read raw 8-bit text or need not.
+// summaryKnown says whether the rest of the mail, after the header of part i, cannot change the summary any more: an attachment
+// and a declared charset have been found, and the charset says how to read raw 8-bit text, or there is none to read.
 func (ix *indexer) summaryKnown(i int) bool {
 	m := ix.msg
 	if p := &m.Parts[i]; p.Within < 0 && m.roleOf(p, true) == RoleAttachment {

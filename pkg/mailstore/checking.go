@@ -13,6 +13,8 @@ type Checker interface {
 	Sum(ctx context.Context, from, to ulid.ULID) (Sum, error)
 	// SumOf is that of those of these mails that are there. ids are different, in any order and number.
 	SumOf(ctx context.Context, ids []ulid.ULID) (Sum, error)
+	// SumLines is that of all lines of mailboxes, of mails with from <= id <= to, what readers have deleted included.
+	SumLines(ctx context.Context, from, to ulid.ULID) (LineSum, error)
 	// Lines is how many of these lines of mailboxes are there, what readers have deleted included. They are different.
 	Lines(ctx context.Context, lines []Line) (int, error)
 	// Damaged reads the bytes of mails, all of which are there, and returns those that are not as their size and SHA-256 say.
@@ -43,4 +45,16 @@ func (s *Sum) Add(r Row) {
 type Line struct {
 	Mbox [16]byte
 	ID   ulid.ULID
+}
+
+// LineSum is a digest of lines, as Sum is of mails.
+type LineSum struct {
+	Lines int64
+	Check uint64 // the CRC-32 (IEEE) of mailbox and id, summed up over the lines
+}
+
+// Add adds a line.
+func (s *LineSum) Add(l Line) {
+	s.Lines++
+	s.Check += uint64(crc32.Update(crc32.ChecksumIEEE(l.Mbox[:]), crc32.IEEETable, l.ID[:]))
 }

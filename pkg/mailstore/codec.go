@@ -42,7 +42,7 @@ func (c *Codec) Decode(name string) error {
 	case "none":
 		*c = CodecNone
 	default:
-		return fmt.Errorf("%q is no codec; allowed: zstd, zlib, none", name)
+		return fmt.Errorf("%q is not a codec; allowed: zstd, zlib, none", name)
 	}
 	return nil
 }

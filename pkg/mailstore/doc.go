@@ -1,10 +1,10 @@
-// Package mailstore says what it means to keep mail: the types that go in and come out of the database, the classes of
-// its errors, and the rules both databases share. Package mysql (MySQL, MariaDB) and package sqlite implement Store;
-// package storetest is the one suite they both have to pass.
+// Package mailstore defines how mail is stored: the types written to and read from the database, the classes of its errors,
+// and the rules that both databases follow. Package mysql (MySQL, MariaDB) and package sqlite implement Store; both must pass
+// the tests in package storetest.
 //
-// The truth about a mail is its raw bytes and its envelope. Everything else that is stored (subject, addresses of the
-// header, content type) is derived from them, only serves lists, and may be lossy: it is cut and cleaned so that no
-// database can refuse it.
+// Only the raw bytes of a mail and its envelope are authoritative. Everything else that is stored (subject, addresses of the
+// header, content type) is derived from them, is used for lists only, and may be incomplete: it is cut and cleaned so that no
+// database refuses it.
 //
 // What is stored, and where:
 //
@@ -14,8 +14,8 @@
 //	inbox      one row per mailbox the mail was accepted for, with what a list shows.
 //	counts     how many mails were stored, by day.
 //
-// All rows of a mail are written in one transaction. The key is the mail's id, so storing a mail again changes nothing;
-// that is what makes the log's at-least-once delivery harmless. What a reader deletes leaves an emptied, marked line in inbox,
-// and a mail that no mailbox lists any more its row in mail without bytes, until they expire; so a replay brings neither back.
-// Whoever locks rows of both mail and inbox locks mail first.
+// All rows of a mail are written in one transaction. The key is the mail's id, so storing a mail again changes nothing, and the
+// log may deliver it more than once. When a reader deletes a mail, its row in inbox is emptied and marked. When no mailbox lists
+// the mail any more, its bytes are deleted and its row in mail stays. These rows remain until they expire, so that a replay does
+// not bring the mail back. A transaction that locks rows of both mail and inbox locks mail first.
 package mailstore

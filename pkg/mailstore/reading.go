@@ -22,7 +22,7 @@ const (
 	MaxLimit = 200
 )
 
-// Mailboxes reads mailboxes. What has been deleted from a mailbox is not there for it.
+// Mailboxes reads mailboxes. It does not see mail that has been deleted from the mailbox.
 type Mailboxes interface {
 	// List lists a mailbox, newest first.
 	List(ctx context.Context, mailbox string, q Query) ([]Entry, error)
@@ -30,12 +30,12 @@ type Mailboxes interface {
 	// limit. Mails become visible in the order in which they are stored, not in that of their ids.
 	StoredSince(ctx context.Context, mailbox string, since time.Time, limit int) ([]Entry, error)
 	// Find returns a mail and its line in a mailbox; ErrNotFound when it is not, or no longer, in that mailbox.
-	// Stored.Entries is that line alone: a reader never learns of the other mailboxes.
+	// Stored.Entries has only that row: a reader never learns of the other mailboxes.
 	Find(ctx context.Context, mailbox string, id ulid.ULID) (Stored, error)
 }
 
-// Deleter deletes as readers ask for it. A deleted mail leaves an emptied, marked line in its mailbox until its partition
-// is dropped, so that a replay does not bring it back; the bytes go with the last mailbox that lists the mail.
+// Deleter deletes mail for readers. A deleted mail leaves an emptied, marked row in its mailbox until its partition
+// is dropped, so that a replay does not bring it back. Its bytes are deleted when no mailbox lists it any more.
 type Deleter interface {
 	// Delete deletes mails from a mailbox, in one transaction, and returns the ids it has deleted by this call. After an error
 	// of class Reconnect it is not known whether they are deleted: deleting again makes sure of it.

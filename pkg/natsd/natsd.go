@@ -1,5 +1,5 @@
-// Package natsd runs a nats-server inside this process: the log of allinone and of the tests. The services
-// reach it like any other server, so none of them knows where it runs.
+// Package natsd runs a nats-server inside this process, as the log of allinone and of tests. Services
+// connect to it as to any other server and need not know where it runs.
 package natsd
 
 import (
@@ -19,13 +19,15 @@ type Options struct {
 	Dir string
 	// MaxStore bounds what JetStream keeps on disk, in bytes; 0 leaves it to the server (75 % of the free disk).
 	MaxStore int64
-	// Host and Port to listen on; empty is loopback, 0 is a free port.
+	// Host is the address to listen on; empty means loopback.
 	Host string
+	// Port is the TCP port to listen on; 0 means a free one.
 	Port int
-	// Token, when set, must be given by whoever connects over the network and in-process.
+	// Token, when set, is required of every connection, over the network and in-process.
 	Token string
 	// NoSync acknowledges before the fsync; only for measuring what the fsync costs.
 	NoSync bool
+	// Logger gets the server's own log lines.
 	Logger *slog.Logger
 }
 

@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// bufferBytes bounds what waits to be written; whoever logs more than that waits for the writer, so no line is lost.
+	// bufferBytes bounds what waits to be written. A caller that logs more waits for the writer, so no line is lost.
 	bufferBytes = 1 << 20
 	// bufferDelay is how long a line may wait for others to share its write. Warnings and errors do not wait.
 	bufferDelay = 20 * time.Millisecond
 )
 
-// NewBufferedLogger is NewLogger for a service that logs a line for every mail: the lines of a moment are written
-// together, at the latest after 20 ms, and warnings and errors at once, with what came before them. flush writes what is
-// left and makes every later line go out at once; call it when the service has ended.
+// NewBufferedLogger is NewLogger for a service that logs a line for every mail: lines are collected for up to 20 ms and written
+// together. Warnings and errors are written at once, together with the lines before them. flush writes what is left, and
+// from then on every line is written at once; call it when the service has ended.
 func NewBufferedLogger(cfg LogConfig, w io.Writer) (logger *slog.Logger, flush func()) {
 	b := &buffered{w: w}
 	b.room.L = &b.mu

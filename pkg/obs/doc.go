@@ -1,6 +1,6 @@
-// Package obs is what every Sluice process shows of itself: its log (log.go), its version (version.go), its metrics
-// (metrics.go), its health (health.go), all but the first on the admin listener (admin.go), and, only when asked for
-// and only on the loopback interface, profiles (debug.go).
+// Package obs lets operators observe a Sluice process. It writes the log (log.go), and serves version (version.go), metrics
+// (metrics.go) and health (health.go) on the admin listener (admin.go). Profiles (debug.go) are served only when configured, and
+// only on the loopback interface.
 //
-// There is no tracing yet: the log carries a traceparent header already, nothing here exports spans.
+// There is no tracing yet: envelopes carry a traceparent already, but nothing exports spans.
 package obs

@@ -11,17 +11,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// The keys of the bucket. A key may only have the characters of a NATS subject, so what it stands for is written in
+// The keys of the bucket. A key may only have the characters of a NATS subject, so its text is encoded in
 // base64url without padding (RFC 4648 section 5):
 //
 //	domain.<base64url of the pattern>       example.com, *.example.com, *
 //	rcpt.<base64url of the mailbox>         ann@example.com
-//	empty.<base64url of domain or rcpt>     somebody removed the last one of these: that there is none is no accident
+//	empty.<base64url of domain or rcpt>     the last domain or recipient was removed on purpose
 //	deny.<base64url of kind:value>          net:192.0.2.0/24, helo:…, from:…, domain:…, rcpt:…; see entries.go
 //	allow.<base64url of kind:value>
 //
-// All are normalised first. Of the first three the key alone counts; the value repeats it in plain text for whoever looks
-// into the bucket with other tools. Entries of the lists have a value: what to answer, and until when.
+// All are normalised first. Of the first three only the key is used; the value repeats it in plain text, for people who look
+// into the bucket with other tools. The value of a deny or allow entry says what to answer, and until when it holds.
 const (
 	domainKeys    = "domain"
 	recipientKeys = "rcpt"

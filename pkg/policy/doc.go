@@ -6,8 +6,8 @@
 // Domains come from the configuration and, live, from a NATS key-value bucket; recipients only from the bucket
 // (bucket.go has its keys). The bucket is optional: without it every recipient of the configured domains is accepted.
 //
-// Who may send is said by two lists in the same bucket (entries.go, denied.go); lists/ matches a mail with them, frozen/ is
-// what both recipients and lists are kept in.
+// Two lists in the same bucket, deny and allow, say who may send (entries.go, denied.go). Package lists matches a mail with
+// them; package frozen has the map in which recipients and lists are kept.
 //
-// Resolve and Denies answer from memory and take no lock: readers see one immutable set after the other.
+// Resolve and Denies answer from memory without taking a lock: every change publishes a new immutable set.
 package policy

@@ -99,15 +99,15 @@ func ListEntries(ctx context.Context, kv jetstream.KeyValue, allow bool) ([]List
 
 func (e ListEntry) check(allow bool) error {
 	if _, known := deniedCodes[e.Code]; !allow && !known {
-		return fmt.Errorf("the reply code %d is none a denial may have; allowed: 421, 450, 451, 550, 554", e.Code)
+		return fmt.Errorf("reply code %d is not allowed in a deny entry; allowed: 421, 450, 451, 550, 554", e.Code)
 	}
 	for i := range len(e.Text) {
 		if e.Text[i] < ' ' || e.Text[i] > '~' {
-			return errors.New("the text of a reply is one line of printable ASCII")
+			return errors.New("the text of a reply must be one line of printable ASCII")
 		}
 	}
 	if len(e.Text) > maxReason {
-		return fmt.Errorf("the text has %d bytes, a reply has room for %d", len(e.Text), maxReason)
+		return fmt.Errorf("the text has %d bytes; a reply has room for %d", len(e.Text), maxReason)
 	}
 	return nil
 }
@@ -128,16 +128,16 @@ func ParseEntry(allow bool, name string) (lists.Name, error) {
 		}
 	case lists.Sender:
 		if n.Value = foldSender(value); n.Value == "" {
-			err = fmt.Errorf("%q is not a sender; allowed: user@example.com, or <> for the one of bounces", value)
+			err = fmt.Errorf("%q is not a sender; allowed: user@example.com, or <> for the sender of bounces", value)
 		}
 	case lists.Domain:
 		if n.Value, err = NormalisePattern(value); n.Value == "*" {
-			err = errors.New("net:0.0.0.0/0 and net:::/0 are everybody, not domain:*")
+			err = errors.New("domain:* is not allowed; net:0.0.0.0/0 and net:::/0 match every client")
 		}
 	case lists.Recipient:
 		n.Value, err = normaliseRecipient(value)
 	default:
-		err = fmt.Errorf("%q begins with none of net: helo: from: domain: rcpt: and a value", name)
+		err = fmt.Errorf("%q is not an entry; allowed: net:, helo:, from:, domain: or rcpt:, followed by a value", name)
 	}
 	return n, err
 }

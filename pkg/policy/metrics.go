@@ -10,10 +10,10 @@ import (
 func (p *Policy) Collector() prometheus.Collector {
 	return &collector{
 		policy:     p,
-		domains:    prometheus.NewDesc("sluice_policy_domains", "Accepted domains and domain patterns by where they come from.", []string{"source"}, nil),
-		recipients: prometheus.NewDesc("sluice_policy_recipients", "Recipients in the policy bucket, as last known.", nil, nil),
-		doubts:     prometheus.NewDesc("sluice_policy_empty_ignored_total", "Times the bucket was found without domains or recipients although nobody had removed the last one; what was known stayed in force.", nil, nil),
-		entries:    prometheus.NewDesc("sluice_policy_list_entries", "Entries of the deny and allow lists, as last known.", []string{"list", "kind"}, nil),
+		domains:    prometheus.NewDesc("sluice_policy_domains", "Accepted domains and domain patterns, by their source.", []string{"source"}, nil),
+		recipients: prometheus.NewDesc("sluice_policy_recipients", "Recipients in the policy bucket, as last read.", nil, nil),
+		doubts:     prometheus.NewDesc("sluice_policy_empty_ignored_total", "Times the policy bucket was empty although nobody had removed the last domain or recipient; the known ones stayed in force.", nil, nil),
+		entries:    prometheus.NewDesc("sluice_policy_list_entries", "Entries in the deny and allow lists, as last read.", []string{"list", "kind"}, nil),
 		loaded:     prometheus.NewDesc("sluice_policy_loaded", "1 once the policy bucket has been read.", nil, nil),
 	}
 }

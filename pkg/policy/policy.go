@@ -88,7 +88,7 @@ func New(cfg Config) (*Policy, error) {
 		patterns = append(patterns, pattern)
 	}
 	if len(patterns) == 0 && !p.expected {
-		return nil, errors.New("accepted domains: there is none, so every mail would be refused; allowed: example.com, *.example.com or *")
+		return nil, errors.New("accepted domains: there are none, so every mail would be refused; allowed: example.com, *.example.com or *")
 	}
 	p.static = newDomains(patterns)
 	if cfg.PrimaryDomain != "" {

@@ -200,7 +200,7 @@ func TestNewNamesWhatIsWrong(t *testing.T) {
 		`accepted domains: "exa mple" is not a domain; allowed: example.com, *.example.com or *`: {Domains: []string{"example.com", "exa mple"}},
 		`accepted domains: "a.*.b" is not a domain`:                                              {Domains: []string{"a.*.b"}},
 		`accepted domains: "" is not a domain`:                                                   {Domains: []string{""}},
-		`accepted domains: there is none`:                                                        {},
+		`accepted domains: there are none`:                                                       {},
 		`primary domain: "x@y" is not a domain`:                                                  {Domains: []string{"*"}, PrimaryDomain: "x@y"},
 		`recipients mode "some" is unknown; allowed: any or kv`:                                  {Domains: []string{"*"}, Mode: "some"},
 	} {

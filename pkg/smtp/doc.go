@@ -14,7 +14,7 @@
 //	               ├─▶ EventStartTLS             handshake ─▶ TLSStarted
 //	               └─▶ EventClose                flush, close
 //
-// What it refuses to be lenient about is the end of a message: only CRLF "." CRLF ends DATA, a line feed beside
-// a dot or a bare carriage return is refused after that true end, and after a timeout or an overrun inside a
-// message the session is over, so no byte of a message is ever taken for a command.
+// It is strict about the end of a message. Only CRLF "." CRLF ends DATA. A message with a line feed next to a dot, or with a bare
+// carriage return, is refused after that end. A timeout or an overrun inside a message ends the session. So no byte of
+// a message is ever interpreted as a command.
 package smtp

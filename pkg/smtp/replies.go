@@ -15,7 +15,7 @@ var (
 	replyOK     = Reply{250, "2.0.0", "Ok", ""}
 	replyBye    = Reply{221, "2.0.0", "Bye", "quit"}
 	replyHelp   = Reply{214, "2.0.0", "See RFC 5321", ""}
-	replyVerify = Reply{252, "2.5.0", "Send the mail and see", ""}
+	replyVerify = Reply{252, "2.5.0", "Cannot verify the address; send the mail", ""}
 
 	replyTLSReady  = Reply{220, "2.0.0", "Ready to start TLS", ""}
 	replySender    = Reply{250, "2.1.0", "Ok", ""}
@@ -39,11 +39,11 @@ var (
 	replyBadRecipient   = Reply{501, "5.1.3", "Bad recipient address syntax", "bad_recipient"}
 	replyNotImplemented = Reply{502, "5.5.1", "Command not implemented", "not_implemented"}
 	replyHeloFirst      = Reply{503, "5.5.1", "Send HELO or EHLO first", "sequence"}
-	replyNested         = Reply{503, "5.5.1", "A mail is already under way", "sequence"}
+	replyNested         = Reply{503, "5.5.1", "A mail transaction is already in progress", "sequence"}
 	replyMailFirst      = Reply{503, "5.5.1", "Send MAIL first", "sequence"}
 	replyRcptFirst      = Reply{503, "5.5.1", "Send RCPT first", "sequence"}
-	replyInTransaction  = Reply{503, "5.5.1", "Not in the middle of a mail", "sequence"}
-	replyInChunks       = Reply{503, "5.5.1", "Go on with BDAT, or RSET", "sequence"}
+	replyInTransaction  = Reply{503, "5.5.1", "Not allowed during a mail transaction", "sequence"}
+	replyInChunks       = Reply{503, "5.5.1", "Continue with BDAT, or send RSET", "sequence"}
 	replyTLSActive      = Reply{503, "5.5.1", "TLS is already active", "sequence"}
 	replyNoRecipients   = Reply{554, "5.5.1", "No valid recipients", "no_recipients"}
 	replyEmptyChunk     = Reply{501, "5.5.4", "An empty chunk must be the last", "syntax"}
@@ -51,8 +51,8 @@ var (
 	replyRefusedService = Reply{503, "5.5.1", "No service here, send QUIT", "sequence"}
 
 	// What ends the session.
-	replyBareLF        = Reply{550, "5.5.2", "Lines end with <CR><LF>", "bare_lf_command"}
-	replySync          = Reply{554, "5.5.0", "You must wait for my reply", "no_wait"}
+	replyBareLF        = Reply{550, "5.5.2", "Lines must end with <CR><LF>", "bare_lf_command"}
+	replySync          = Reply{554, "5.5.0", "You must wait for the server's reply", "no_wait"}
 	replyNotSMTP       = Reply{221, "2.7.0", "This is SMTP, goodbye", "not_smtp"}
 	replyBadChunk      = Reply{521, "5.5.4", "Bad chunk size, cannot find the next command", "bad_chunk"}
 	replyTooManyErrors = Reply{421, "4.7.0", "Too many errors", "too_many_errors"}
@@ -63,7 +63,7 @@ var (
 
 	// What the driver refuses. A limit is hit before there is a session that could say so.
 	ReplyTooManyConns = Reply{421, "4.7.0", "Too many connections, try again later", "limit"}
-	ReplyNoClient     = Reply{451, "4.7.0", "The load balancer does not say who you are", "unknown_client"}
+	ReplyNoClient     = Reply{451, "4.7.0", "The load balancer did not give your address", "unknown_client"}
 	ReplyTLSBusy      = Reply{454, "4.7.0", "TLS not available due to load, try again later", "tls_busy"}
 
 	// What is wrong with an address.

@@ -20,13 +20,13 @@ const (
 // heldCR is the CR of scanDotCR when it turns out to be data.
 var heldCR = []byte{'\r'}
 
-// scanner walks over the bytes of a mail: it finds the end of DATA, removes stuffed dots and notices what the
-// line-ending table is about. It hands out spans of its input, so the mail is neither copied nor held back.
+// scanner reads the bytes of a mail: it finds the end of DATA, removes stuffed dots and notes irregular line endings.
+// It returns spans of its input, so the mail is neither copied nor held back.
 //
-// Only CRLF "." CRLF ends the data (RFC 5321 section 4.1.1.4). All the near misses that other servers have
-// taken for it (LF "." LF, CR "." CR, CRLF "." LF and so on) contain a line feed beside a dot at the start of a
-// line, or a bare carriage return: they set suspect, and the session refuses the mail after its true end. A dot
-// that ends a line of text before a bare line feed is no near miss, and common in mails with bare line feeds.
+// Only CRLF "." CRLF ends the data (RFC 5321 section 4.1.1.4). All similar sequences that other servers have
+// taken for it (LF "." LF, CR "." CR, CRLF "." LF and so on) contain a line feed next to a dot at the start of a
+// line, or a bare carriage return. They set suspect, and the session refuses the mail after its true end. A dot
+// that ends a line of text before a bare line feed is not such a sequence; it is common in mails with bare line feeds.
 type scanner struct {
 	state   uint8
 	chunked bool   // BDAT: dots mean nothing, the end is known by counting

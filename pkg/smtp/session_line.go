@@ -29,7 +29,7 @@ func (s *Session) feedCommand(in []byte) (n int, ev Event) {
 	line, length := in[:end], end
 	if s.lineLen > 0 || end > maxLine {
 		s.keep(line)
-		line, length = s.line, s.lineLen
+		line, length = s.line, int(s.lineLen)
 		s.line, s.lineLen = nil, 0
 	}
 	switch {
@@ -48,7 +48,7 @@ func (s *Session) feedCommand(in []byte) (n int, ev Event) {
 
 // keep adds part of a command line to what came before. Of an overlong line only the length is remembered.
 func (s *Session) keep(part []byte) {
-	s.lineLen += len(part)
+	s.lineLen += int32(len(part))
 	if room := maxLine - len(s.line); room > 0 {
 		s.line = append(s.line, part[:min(room, len(part))]...)
 	}

@@ -178,7 +178,7 @@ func TestFlushDoesNotExcuse(t *testing.T) {
 		p.handle(ev)
 		p.flush()
 	}
-	if !p.closed || len(p.mails) > 0 || !strings.HasSuffix(p.dialog.String(), "554 5.5.0 You must wait for my reply\r\n") {
+	if !p.closed || len(p.mails) > 0 || !strings.HasSuffix(p.dialog.String(), "554 5.5.0 You must wait for the server's reply\r\n") {
 		t.Errorf("closed %v, stored %v, replies %s", p.closed, p.mails, p.dialog.String())
 	}
 }

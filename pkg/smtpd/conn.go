@@ -82,9 +82,9 @@ const (
 	roleRefused      // a limit refused it
 )
 
-// serve runs the connection to its end. When the client has been idle for a moment it goes on in a new
-// goroutine: the stack that a command needed would else stay for as long as the client is idle, and that stack
-// is most of what an idle connection costs.
+// serve runs the connection to its end. When the client has been idle for a moment, it continues in a new
+// goroutine. Otherwise the stack that the last command needed would be kept while the client is idle, and it would be
+// most of the memory of an idle connection.
 func (c *conn) serve() {
 	var err error
 	defer func() {
@@ -140,23 +140,23 @@ func (c *conn) converse() error {
 // readable is called by RawConn.Read. It takes what is there, feeds it, writes the replies and returns false to
 // wait, or true with c.reason.
 //
-// It waits only when a read has said that the socket is empty. The poller tells of input once, when it comes: what
-// a shorter look has left behind, also the end of the connection, would be noticed with the next byte.
+// It waits only when it knows that the socket is empty. The poller tells of input once, when it comes: what a shorter
+// look has left behind, also the end of the connection, would be noticed with the next byte.
 func (c *conn) readable(fd uintptr) (done bool) {
 	for {
 		err := c.receive(fd)
-		switch {
-		case err == errWouldBlock:
+		if err == nil {
+			if err = c.received(); err == nil && !c.empty {
+				continue
+			}
+		}
+		if err == nil || err == errWouldBlock {
 			if err = c.beforeWait(); err == nil {
 				return false
 			}
-		case err == nil:
-			err = c.received()
 		}
-		if err != nil {
-			c.reason = err
-			return true
-		}
+		c.reason = err
+		return true
 	}
 }
 
@@ -173,7 +173,10 @@ func (c *conn) received() error {
 	if err := c.feed(); err != nil {
 		return err
 	}
-	if c.dataSince != 0 {
+	if len(c.sess.Output()) == 0 {
+		c.empty = false // it may have been reset, which only a write would see
+	}
+	if c.dataSince != 0 && !c.empty {
 		// A large mail that comes fast never waits: without this, every other connection would wait for the end of
 		// its time slice (10 ms), times as many such mails.
 		runtime.Gosched()

@@ -76,6 +76,9 @@ type socket struct {
 	err    error
 	// full says that the last read filled its buffer, so that more is probably waiting in the kernel.
 	full bool
+	// empty says that the last read has left nothing in the kernel, not even the end of the connection. It cannot see a
+	// reset: a write does.
+	empty bool
 
 	epoch      time.Time     // what the deadlines below count from
 	readArmed  time.Duration // read deadline set on nc; 0 is none
@@ -94,6 +97,7 @@ func (s *socket) open(nc net.Conn, pool *sync.Pool, epoch time.Time) error {
 	s.nc, s.raw, s.epoch = nc, raw, epoch
 	s.pool = pool
 	s.try = s.tryRead
+	askUnread(raw)
 	return nil
 }
 
@@ -151,13 +155,14 @@ func (s *socket) tryRead(fd uintptr) bool {
 // receive reads what the kernel has into the pending bytes. It needs no buffer yet, or one with room at its end.
 func (s *socket) receive(fd uintptr) error {
 	s.take()
-	n, err := syscall.Read(int(fd), s.buf[s.w:])
+	n, empty, err := read(int(fd), s.buf[s.w:])
 	for err == syscall.EINTR {
-		n, err = syscall.Read(int(fd), s.buf[s.w:])
+		n, empty, err = read(int(fd), s.buf[s.w:])
 	}
+	s.empty = empty
 	if n > 0 {
 		s.w += n
-		s.full = s.w == readSize
+		s.full = s.w == readSize && !empty
 		return nil
 	}
 	if s.w == 0 {

@@ -15,8 +15,8 @@ func (c *conn) armWait() error {
 	return c.arm(now, end)
 }
 
-// ranOut is called when a wait ended without input: the client's time is up (errTimeout), it is time for a
-// fresh stack (errFreshStack), or the wait ended early and goes on: its deadline was an old one, or a wake-up.
+// ranOut is called when a wait ended without input. Either the client's time is over (errTimeout), or it is time for a
+// fresh stack (errFreshStack), or the wait must continue: its deadline was outdated, or it was woken up.
 func (c *conn) ranOut() error {
 	now := c.now()
 	switch {
@@ -50,8 +50,8 @@ func (c *conn) deadline() time.Duration {
 	return min(end, c.idleSince+idle)
 }
 
-// trackData keeps the clock of the mail on its way: from the first byte asked for, through all BDAT chunks and the
-// commands between them, to the end of what is being read (or read and thrown away).
+// trackData measures the time of the mail that is being received: from the request for its first byte, through all BDAT chunks
+// and the commands between them, to its end. A mail that is read only to be discarded is measured too.
 func (c *conn) trackData(consumed int) {
 	switch {
 	case c.dataSince != 0 && (c.sess.InData() || c.delivery != nil):
@@ -68,8 +68,8 @@ func (c *conn) beginData() {
 	c.dataDue = c.dataSince + c.srv.cfg.Timeouts.DataGrace
 }
 
-// payData: bytes buy the time they may take at the slowest rate. What they buy is good for DataBlock at most, so that a
-// fast beginning does not pay for hours of next to nothing.
+// payData extends the deadline by the time that the bytes may take at the slowest rate, but to no later than DataBlock after
+// the last byte. So a fast beginning does not allow hours of almost no data.
 func (c *conn) payData(bytes int) {
 	t := &c.srv.cfg.Timeouts
 	c.dataDue = min(c.dataDue+time.Duration(bytes)*time.Second/time.Duration(t.DataRate), max(c.lastByte, c.dataSince)+t.DataBlock)

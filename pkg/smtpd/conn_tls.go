@@ -11,9 +11,9 @@ import (
 	"github.com/sluice-mail/sluice/pkg/smtp"
 )
 
-// tlsWire is the net.Conn under crypto/tls. After the handshake it never blocks: the connection waits for
-// ciphertext in socket.wait, like a plaintext one, on a small stack and without a buffer, and only then asks
-// crypto/tls, which gets errWouldBlock where the ciphertext ends.
+// tlsWire is the net.Conn under crypto/tls. After the handshake it never blocks: like a plaintext connection, it waits for
+// ciphertext in socket.wait, on a small stack and without a buffer. Only then crypto/tls is called, which gets
+// errWouldBlock at the end of the ciphertext.
 type tlsWire struct {
 	net.Conn // for the addresses and Close
 	c        *conn

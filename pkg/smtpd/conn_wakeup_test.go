@@ -54,6 +54,25 @@ func TestEndBehindACommandIsSeen(t *testing.T) {
 	}
 }
 
+// What was read before a reset does not tell of it, when the network told of both at once.
+func TestResetBehindHalfACommandIsSeen(t *testing.T) {
+	srv := startWith(t, Config{}, new(memorySink), noFreshStack)
+	for range 200 {
+		c := dial(t, srv.addr)
+		c.hello()
+		c.send("NO")
+		if err := c.conn.(*net.TCPConn).SetLinger(0); err != nil {
+			t.Fatal(err)
+		}
+		c.conn.Close()
+		eventually(t, "the connection is over", func() bool {
+			srv.mu.Lock()
+			defer srv.mu.Unlock()
+			return len(srv.conns) == 0
+		})
+	}
+}
+
 // A group may end with DATA at the very end of a read, with more replies waiting than are kept back: what is behind it
 // was sent without waiting all the same.
 func TestSyncRuleHoldsAtTheEndOfARead(t *testing.T) {

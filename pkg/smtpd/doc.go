@@ -1,7 +1,7 @@
-// Package smtpd is the driver around package smtp: it brings the protocol to the network.
+// Package smtpd is the SMTP server: it connects the protocol in package smtp to the network.
 //
-// Server has the listeners, the connections (one goroutine each, and no buffer while they wait), TLS, the PROXY
-// protocol, deadlines, limits and draining. Each connection feeds one smtp.Session and does what its events ask for.
-// The mail goes to a Sink; who may send to whom is asked of a Policy. The server stores nothing, parses no MIME
+// Server has the listeners, the connections (one goroutine each, without a buffer while they wait), TLS, the PROXY
+// protocol, deadlines, limits and draining. Each connection feeds one smtp.Session and carries out its events.
+// Mail is written to a Sink; a Policy decides who may send to whom. The server stores nothing, parses no MIME
 // and sends no mail.
 package smtpd

@@ -26,22 +26,22 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		connections: counters("sluice_smtp_connections_total", "Connections by how they began: accepted, limited, early_talker, proxy_refused, health_check, tls_failed.", "result"),
+		connections: counters("sluice_smtp_connections_total", "Connections by how they began: accepted, limited, early_talker (sent before the greeting), proxy_refused, health_check, tls_failed.", "result"),
 		active:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_smtp_sessions_active", Help: "Client sessions open now."}),
 		commands:    counters("sluice_smtp_commands_total", "Commands by verb and first digit of the reply.", "verb", "code_class"),
-		messages:    counters("sluice_smtp_messages_total", "Mails by outcome: accepted, rejected (5xx), tempfail (4xx), aborted (the client left, or took it back; nothing stored).", "result"),
+		messages:    counters("sluice_smtp_messages_total", "Mails by outcome: accepted, rejected (5xx), tempfail (4xx), aborted (the client left or sent RSET; nothing stored).", "result"),
 		messageSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sluice_smtp_message_size_bytes", Help: "Size of accepted mails.",
 			Buckets: prometheus.ExponentialBuckets(1024, 4, 9), // 1 KiB to 64 MiB
 		}),
 		dataDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "sluice_smtp_data_duration_seconds", Help: "From the first byte asked for to the last one received.",
+			Name: "sluice_smtp_data_duration_seconds", Help: "Time from asking for a mail's data to having received all of it.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12), // 1 ms to 70 min
 		}),
 		limits:      counters("sluice_smtp_limits_total", "Connections refused, by the limit they hit.", "limit"),
-		timeouts:    counters("sluice_smtp_timeouts_total", "Sessions closed for waiting too long, by where: command, data, write, proxy, tls.", "phase"),
+		timeouts:    counters("sluice_smtp_timeouts_total", "Sessions closed by a timeout, by what they waited for: command, data, write, proxy, tls.", "phase"),
 		handshakes:  counters("sluice_smtp_tls_handshakes_total", "TLS handshakes by result: ok, failed, busy.", "result"),
-		tlsVersions: counters("sluice_smtp_tls_connections_total", "Encrypted connections by version of TLS: TLS1.2, TLS1.3.", "version"),
+		tlsVersions: counters("sluice_smtp_tls_connections_total", "Encrypted connections by TLS version: TLS1.2, TLS1.3.", "version"),
 		panics:      prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_smtp_panics_total", Help: "Sessions ended by a programming error."}),
 	}
 	for _, c := range []prometheus.Collector{

@@ -43,12 +43,12 @@ type Config struct {
 	MaxRcpts int
 	// MaxMails is the number of mails per connection [0: no limit].
 	MaxMails int
-	// MaxErrors are the protocol errors [10], MaxRefusedRcpts the refused recipients [100] since the last delivery that
-	// end a connection; MaxJunk is how many commands that move no mail are no errors [50].
+	// A connection ends after MaxErrors protocol errors [10] or MaxRefusedRcpts refused recipients [100] since the last
+	// accepted mail. MaxJunk commands without a mail (NOOP, RSET, …) are allowed [50]; each further one counts as an error.
 	MaxErrors, MaxJunk, MaxRefusedRcpts int
-	// RejectText is a further line of every reply of a session that says no: whom to ask.
+	// RejectText is a line that is added to every refusal, for example whom to ask; empty adds none.
 	RejectText string
-	// BareLF says what becomes of a line feed without carriage return.
+	// BareLF says whether a mail with a line feed without carriage return is accepted.
 	BareLF smtp.BareLFMode
 
 	// MaxConns bounds all connections together [10000].
@@ -58,21 +58,22 @@ type Config struct {
 	MaxConnsPerIP, MaxConnsPerNet int
 	// ConnRate bounds new connections of one IPv4 address or /64 per minute [0: no limit].
 	ConnRate int
-	// LimitExempt are networks the per-address limits and ConnRate do not count.
+	// LimitExempt are networks that are exempt from the limits per address and from ConnRate.
 	LimitExempt []netip.Prefix
 
-	// ProxyProtocol applies to every listener; TrustedProxies are the networks it is believed from.
-	ProxyProtocol  ProxyMode
+	// ProxyProtocol applies to every listener.
+	ProxyProtocol ProxyMode
+	// TrustedProxies are the networks from which a PROXY header is accepted.
 	TrustedProxies []netip.Prefix
 	// XClientFrom are the networks that may use XCLIENT.
 	XClientFrom []netip.Prefix
 
-	// TLSCert and TLSKey are PEM files, TLSDir is a directory of pairs for clients that ask for a name (see certs.Config);
-	// all are read again when they change. Empty means no TLS.
+	// TLSCert and TLSKey are PEM files. TLSDir is a directory of certificates for clients that ask for a name (see
+	// certs.Config). All are read again when they change. Without any of them there is no TLS.
 	TLSCert, TLSKey, TLSDir string
-	// TLSMinVersion is the oldest version of TLS that is spoken [1.2].
+	// TLSMinVersion is the oldest TLS version that is accepted [1.2].
 	TLSMinVersion uint16
-	// TLSHandshakes bounds handshakes at the same time [twice the cores]: they are what costs CPU.
+	// TLSHandshakes bounds concurrent TLS handshakes, because they need much CPU [twice the cores].
 	TLSHandshakes int
 
 	// Timeouts are the deadlines; see their type.
@@ -89,19 +90,19 @@ type Timeouts struct {
 	IdleOverload time.Duration
 	// IdleAfterTLS replaces Idle after a mail over TLS, until the next MAIL [20 s]: crypto/tls keeps its buffers.
 	IdleAfterTLS time.Duration
-	// DataGrace, DataRate and DataBlock are the slowest sender: a body has DataGrace to begin with, each of its bytes
-	// buys the time it may take at DataRate bytes per second, and never is there more than DataBlock to wait for
-	// the next one [30 s, 500, 60 s]. The three minutes of RFC 5321 section 4.5.3.2.5 are how long a client waits.
+	// DataGrace, DataRate and DataBlock define the slowest sender that is accepted. The mail of a sender that is on average slower
+	// than DataRate, in bytes per second [500], is ended once it is more than DataGrace [30 s] behind. No wait for the next
+	// byte may be longer than DataBlock [60 s]. (The three minutes of RFC 5321 section 4.5.3.2.5 are a timeout of clients.)
 	DataGrace time.Duration
-	DataRate  int64
-	DataBlock time.Duration
-	// DataTotal is the longest a body may take altogether [60 min].
+	DataRate  int64         // bytes per second
+	DataBlock time.Duration // longest wait for one more byte
+	// DataTotal is the longest time for the data of one mail [60 min].
 	DataTotal time.Duration
-	// Write is how long the client may refuse to read our replies [60 s].
+	// Write is how long the client may take to read a reply [60 s].
 	Write time.Duration
-	// Handshake is for TLS [30 s], ProxyHeader for the PROXY header [5 s].
+	// Handshake is the longest time for a TLS handshake [30 s], ProxyHeader for the PROXY header [5 s].
 	Handshake, ProxyHeader time.Duration
-	// Commit is how long a sink may take before the client is told 451 [90 s].
+	// Commit is how long a sink may take to commit before the client gets 451 [90 s].
 	Commit time.Duration
 }
 
@@ -134,9 +135,9 @@ func (c Config) validate() error {
 	case c.Hostname == "":
 		return errors.New("the SMTP server needs a host name")
 	case c.MaxRcpts < 100:
-		return fmt.Errorf("%d recipients per mail are too few: RFC 5321 section 4.5.3.1.8 wants at least 100", c.MaxRcpts)
+		return fmt.Errorf("%d recipients per mail are too few: RFC 5321 section 4.5.3.1.8 requires at least 100", c.MaxRcpts)
 	case c.ProxyProtocol == ProxyRequire && len(c.TrustedProxies) == 0:
-		return errors.New("PROXY protocol is required but no network is trusted to speak it: every connection would be refused")
+		return errors.New("PROXY protocol is required but no network is trusted to send it: every connection would be refused")
 	}
 	return c.certs().Validate()
 }

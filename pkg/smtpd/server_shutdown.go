@@ -10,7 +10,7 @@ import (
 const (
 	// watchEvery is how often the watchdog looks.
 	watchEvery = time.Second
-	// stuckFor is how much longer than Timeouts.Commit a sink may take before its client is let go.
+	// stuckFor is how much longer than Timeouts.Commit a sink may take before the connection of its client is closed.
 	stuckFor = 30 * time.Second
 	// closeFor is how long closed connections get to notice after Shutdown's context has ended.
 	closeFor = 5 * time.Second
@@ -72,7 +72,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	case <-done:
 		return fmt.Errorf("closed %d SMTP sessions that had not finished: %w", left, ctx.Err())
 	case <-time.After(closeFor):
-		return fmt.Errorf("some of %d closed SMTP sessions still wait for their sink: %w", left, ctx.Err())
+		return fmt.Errorf("some of the %d closed SMTP sessions still wait for their sink: %w", left, ctx.Err())
 	}
 }
 
@@ -104,8 +104,8 @@ func (s *Server) watch() {
 	}
 }
 
-// inspect lets go the clients of calls that are stuck (they try again later: no reply means not taken), and,
-// when an overload begins, wakes everybody so that the shorter timeout counts for those who wait already.
+// inspect closes the connections of clients whose sink does not answer. They try again later: a mail without a reply is not
+// accepted. When an overload begins, it also wakes all waiting connections, so that the shorter timeout applies to them.
 func (s *Server) inspect(wake bool) {
 	now := s.tick.Load()
 	var stuck []time.Duration
@@ -120,7 +120,7 @@ func (s *Server) inspect(wake bool) {
 		}
 	}
 	s.mu.Unlock()
-	// Not under the lock, which every new connection wants: whoever reads the log may be slow, too.
+	// Not under the lock, which every new connection needs: writing the log may be slow.
 	for _, waited := range stuck {
 		s.logger.Error("a sink does not answer; closing the connection of its client", "waited", waited.String())
 	}

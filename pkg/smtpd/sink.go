@@ -13,11 +13,11 @@ import (
 // Errors that are (or wrap) an smtp.Reply are sent to the client as they are; any other error becomes 451 4.3.0, so
 // that a fault of ours is never permanent.
 type Sink interface {
-	// Ready says whether a mail could be taken now. It is called at MAIL, so that a full log costs the sender
-	// one command and not one message.
+	// Ready says whether a mail could be accepted now. It is called at MAIL, so that while the log is full a sender
+	// is refused before it transfers the mail.
 	Ready() error
 	// Begin opens a delivery, at DATA or at the first BDAT. The envelope of tx has everything but id, received_at,
-	// size, sha256, flags, parts and requires. It is the sink's from then on.
+	// size, sha256, flags, parts and requires. From then on it belongs to the sink.
 	Begin(tx *Transaction) (Delivery, error)
 }
 
@@ -31,14 +31,14 @@ type Delivery interface {
 	Abort()
 }
 
-// Policy decides who may send, and to whom. Its errors are treated like those of a Sink. ctx ends with the server; an
-// answer is waited for by the client, so it must come from memory.
+// Policy decides who may send, and to whom. Its errors are treated like those of a Sink. ctx ends with the server. The
+// client waits for the answer, so it must come from memory.
 type Policy interface {
 	// Mail is asked at MAIL: may this client send mail from this sender?
 	Mail(ctx context.Context, tx *Transaction) error
-	// Rcpt returns the normalised mailbox a mail to r is filed under. r.Domain is empty for `RCPT TO:<postmaster>`
-	// (RFC 5321 section 4.5.1), an address literal with its brackets, or a name that may be in Unicode when r.UTF8
-	// is set.
+	// Rcpt returns the normalised mailbox in which a mail to r is stored. r.Domain is empty for `RCPT TO:<postmaster>`
+	// (RFC 5321 section 4.5.1), or an address literal with its brackets, or a domain name, which may be in Unicode when
+	// r.UTF8 is set.
 	Rcpt(ctx context.Context, tx *Transaction, r smtp.Rcpt) (mailbox string, err error)
 }
 
@@ -53,8 +53,8 @@ type Transaction struct {
 	wake func()
 }
 
-// Drop ends the mail before its end has come; the client hears err. It is for a sink that needs the room a mail takes
-// more than the mail, and may be called from any goroutine. A Commit may be under way already.
+// Drop ends the transfer of the mail early; the client gets err. A sink calls it to free the mail's memory or disk. It may be called
+// from any goroutine, also while a Commit is under way.
 func (tx *Transaction) Drop(err error) {
 	tx.lost.Store(&err)
 	if tx.wake != nil {

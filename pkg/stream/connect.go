@@ -21,9 +21,10 @@ type ConnConfig struct {
 type ConnOptions struct {
 	// Name is what the server's connection list shows.
 	Name string
-	// InboxPrefix is where answers arrive; accounts with few rights allow each service its own. Default _INBOX.
+	// InboxPrefix is the subject prefix for answers [_INBOX]; with deploy/nats/users.conf each service may use only its own.
 	InboxPrefix string
-	Logger      *slog.Logger
+	// Logger gets changes of the connection's state.
+	Logger *slog.Logger
 }
 
 // Options are the options every connection to the log needs, whatever it connects to. No reconnect buffer:

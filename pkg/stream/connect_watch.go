@@ -19,7 +19,7 @@ func (w watcher) options() []nats.Option {
 	var waiting atomic.Bool
 	lost := func(err error) {
 		if waiting.CompareAndSwap(false, true) {
-			w.logger.Warn("waiting for the log (NATS); trying until it is there", "url", w.where, "reason", reason(err))
+			w.logger.Warn("waiting for the log (NATS); retrying until it answers", "url", w.where, "reason", reason(err))
 		}
 	}
 	there := func(nc *nats.Conn) {

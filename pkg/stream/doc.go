@@ -7,10 +7,10 @@
 //	      │                   └─ deadline: 451      └── replay, dead letter retry ───┴─ dead: copied to MAIL_DEAD, acknowledged
 //	      └─ refused: 451/452, nothing is in the log
 //
-// A message of the log carries one mail or several, a pack: under load many mails share one write, one fsync and one
-// acknowledgement. How they share it is in pack.go. Names, subjects and headers are in topology.go and nowhere else. What
-// an acknowledgement is worth is in durability.go.
+// A message of the log carries one mail, or several: a pack. Under load many mails share one write, one fsync and one
+// acknowledgement. The format is in pack.go. Names, subjects and headers are defined in topology.go and nowhere else.
+// Whether the log is on disk when it acknowledges is determined in durability.go.
 //
-// The rooms build on this package, which imports none of them: publish (shards, packs, large mail, the table of outcomes),
-// consume (Worker, Replay, poison), dead (dead letters), retain (retention).
+// The subpackages build on this package, which imports none of them: publish (shards, packs, large mail, what each answer
+// means), consume (Worker, Replay, mail that crashes a process), dead (dead letters), retain (retention).
 package stream

@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Durability says what the acknowledgement of a shard is worth. It is read by whoever ensures the streams and
-// kept in their metadata, where the ingress finds it: it may not, and need not, see the monitoring endpoints. What cannot be read
-// leaves what was read before.
+// Durability says whether a shard has mail on disk when it acknowledges it. The process that creates the streams reads it from
+// the servers' monitoring endpoints and notes it in the streams' metadata. The ingress reads it there, because it
+// need not have access to the monitoring endpoints. While it cannot be read, the last value noted stays in force.
 type Durability string
 
 const (
@@ -22,7 +22,7 @@ const (
 	SyncedSingle Durability = "r1-synced"
 	// SyncedQuorum: a majority of servers has synced before the acknowledgement.
 	SyncedQuorum Durability = "r3-synced"
-	// UnsyncedSingle: one server, which acknowledges what only its page cache has: lost on power failure.
+	// UnsyncedSingle: one server, which acknowledges data that is only in its page cache, and lost on power failure.
 	UnsyncedSingle Durability = "r1-unsynced"
 	// UnsyncedQuorum: the same on a majority of servers: lost when they fail together.
 	UnsyncedQuorum Durability = "r3-unsynced"
@@ -53,9 +53,9 @@ func (d Durability) replicated(replicas int) Durability {
 	return UnsyncedSingle
 }
 
-// monitored is what we read of a server: its name from /varz, the rest from /jsz. The configuration that /varz shows is
-// the one of the first time anybody asked: a server asked before its JetStream had started says "none" until it is restarted
-// (nats-server 2.15.2).
+// monitored is what is read of a server: its name from /varz, the rest from /jsz. The JetStream configuration in /varz cannot be
+// used: it is that of the first request, and a server that was asked before its JetStream had started reports none until it is
+// restarted (nats-server 2.15.2).
 type monitored struct {
 	ServerName string `json:"server_name"`
 	JetStream  struct {
@@ -102,7 +102,7 @@ func ReadDurability(ctx context.Context, monitorURL string, nc *nats.Conn) (Dura
 		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_MONITOR_URL names %d of the %d servers of the cluster", len(seen), clusterSize)
 	}
 	if nc != nil && nc.ConnectedServerName() != "" && !seen[nc.ConnectedServerName()] {
-		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_URL leads to the server %s, which NATS_MONITOR_URL does not name", nc.ConnectedServerName())
+		return UnknownDurability, fmt.Errorf("how the log syncs is unknown: NATS_URL leads to the server %s, which is not in NATS_MONITOR_URL", nc.ConnectedServerName())
 	}
 	return SyncedSingle.replicated(clusterSize), nil
 }

@@ -26,13 +26,13 @@ func NoteDurability(ctx context.Context, nc *nats.Conn, durability Durability, l
 		next := info.Config
 		next.Metadata = want
 		if _, err := js.UpdateStream(ctx, next); err != nil {
-			return fmt.Errorf("noting in the stream %s what its acknowledgement is worth: %w", next.Name, err)
+			return fmt.Errorf("noting the durability in the stream %s: %w", next.Name, err)
 		}
 		level := slog.LevelInfo
 		if !durability.Synced() {
 			level = slog.LevelError
 		}
-		logger.Log(ctx, level, "what an acknowledgement of the log is worth has changed", "stream", next.Name, "was", have, "is", want[DurabilityKey])
+		logger.Log(ctx, level, "the durability of the log has changed", "stream", next.Name, "was", have, "is", want[DurabilityKey])
 	}
 	return err
 }

@@ -12,7 +12,7 @@ import (
 // ErrOrphaned: the store of a NATS server that was standalone must not be started in a cluster. The cluster does not
 // know its streams and deletes them half a minute after the start. Nobody can tell afterwards, so this can only be
 // seen in that half minute.
-var ErrOrphaned = errors.New("a NATS server that was standalone now runs in a cluster, which deletes its streams, and the mail in them, within 30 seconds: stop that server NOW, remove its cluster block, and move its streams by `nats stream backup` and `nats stream restore`")
+var ErrOrphaned = errors.New("a NATS server that was standalone now runs in a cluster, which will delete its streams and the mail in them within 30 seconds: stop that server NOW, remove its cluster block, and move its streams with `nats stream backup` and `nats stream restore`")
 
 // jsz is what we read of a server's /jsz: the streams that are on its disk.
 type jsz struct {

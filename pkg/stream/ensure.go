@@ -15,12 +15,12 @@ import (
 
 // Shape is the wanted form of the log.
 type Shape struct {
-	Shards   int `envconfig:"STREAM_SHARDS" default:"1" desc:"streams the mail is spread over; may be raised, is never lowered"`
-	Replicas int `envconfig:"STREAM_REPLICAS" default:"1" desc:"servers each stream is kept on: 1, 3 or 5"`
-	// MaxBytes is per shard.
-	MaxBytes env.Bytes `envconfig:"STREAM_MAX_BYTES" default:"10GiB" desc:"room of each shard, reserved on the log's disk; may be raised, is never lowered"`
-	// Keep is a wish: the room decides.
-	Keep          time.Duration `envconfig:"STREAM_KEEP" default:"72h" desc:"how long stored mail stays in the log for replays, as far as there is room"`
+	Shards   int `envconfig:"STREAM_SHARDS" default:"1" desc:"number of streams that the mail is spread over; can be raised, but not lowered"`
+	Replicas int `envconfig:"STREAM_REPLICAS" default:"1" desc:"number of servers that keep each stream: 1, 3 or 5"`
+	// MaxBytes is the size of each shard, not of all together.
+	MaxBytes env.Bytes `envconfig:"STREAM_MAX_BYTES" default:"10GiB" desc:"size of each shard, reserved on the log's disk; can be raised, but not lowered"`
+	// Keep is not guaranteed: stored mail is purged earlier when the log needs its room.
+	Keep          time.Duration `envconfig:"STREAM_KEEP" default:"72h" desc:"how long stored mail stays in the log for replays, if there is room"`
 	AllowUnsynced bool          `envconfig:"STREAM_ALLOW_UNSYNCED" default:"false" desc:"accept a log that acknowledges before its data is on disk: a power failure then loses mail that got 250"`
 }
 

@@ -42,7 +42,7 @@ func (e ensurer) stream(ctx context.Context, want jetstream.StreamConfig) error 
 func (e ensurer) merge(have, want jetstream.StreamConfig) (jetstream.StreamConfig, error) {
 	next := have
 	if have.Retention != jetstream.LimitsPolicy || have.Storage != jetstream.FileStorage {
-		return next, fmt.Errorf("the stream %s keeps messages by %v in %v storage, not by limits on disk; it is not the log's: rename it away or use another account",
+		return next, fmt.Errorf("the stream %s keeps messages by %v in %v storage, not by limits on disk; it does not belong to Sluice: rename it or use another account",
 			have.Name, have.Retention, have.Storage)
 	}
 	if have.PersistMode == jetstream.AsyncPersistMode {
@@ -116,7 +116,7 @@ func (e ensurer) buckets(ctx context.Context) error {
 		{Bucket: ReplayBucket, Description: "Sluice: progress of replays"},
 		{Bucket: MarksBucket, Description: "Sluice: messages that have been delivered several times", TTL: MarksTTL},
 		{Bucket: AuditBucket, Description: "Sluice: tallies of what was purged from the log"},
-		{Bucket: TombstoneBucket, Description: "Sluice: what was decided about mail that is nowhere"},
+		{Bucket: TombstoneBucket, Description: "Sluice: decisions about mail that is neither in the database nor a dead letter"},
 	} {
 		want.Replicas, want.MaxBytes, want.Storage = e.shape.Replicas, bucketBytes, jetstream.FileStorage
 		_, err := e.js.KeyValue(ctx, want.Bucket)

@@ -38,8 +38,8 @@ type Message struct {
 	Time time.Time
 	// Delivered counts the deliveries of the message, this one included.
 	Delivered uint64
-	// Alone says that earlier attempts ended badly: the mail is handled by itself, and the handler should do
-	// without everything it can do without (no derived columns).
+	// Alone says that earlier attempts failed badly, for example in a panic. The mail is passed to the handler without others, and
+	// the handler should skip everything optional, such as derived columns.
 	Alone bool
 	// Trace is the W3C traceparent of the SMTP transaction, empty when not traced.
 	Trace string
@@ -48,7 +48,7 @@ type Message struct {
 	log    record.Source
 }
 
-// understood are the bits of Envelope.requires this version knows what to do with.
+// understood are the bits of Envelope.requires that this version supports.
 const understood = uint64(mailv1.Require_REQUIRE_PARTS | mailv1.Require_REQUIRE_PACKED)
 
 var (

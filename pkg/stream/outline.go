@@ -74,7 +74,7 @@ func (s *outliner) message(r record.Record) []Outline {
 		o := &s.mails[len(s.mails)-1]
 		*o = Outline{Mailboxes: o.Mailboxes[:0]}
 		if err = o.decode(s.raw[from:]); err == nil && o.Parts > 0 && len(texts) > 1 {
-			err = fmt.Errorf("mail %d is in parts, which only a mail that is alone may be", i+1)
+			err = fmt.Errorf("mail %d is in parts, which is allowed only for a mail that is alone in its message", i+1)
 		}
 	}
 	if err != nil {

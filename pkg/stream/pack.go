@@ -25,20 +25,20 @@ const (
 	// an unconfigured server, which takes at most 64 KiB of headers.
 	MaxPackBytes  = PartBytes
 	MaxPackHeader = 60 << 10
-	// packOverhead is what the headers of a pack take beside its envelopes: names, line ends, the id.
+	// packOverhead is the size of a pack's headers without the envelopes: names, line ends, the id.
 	packOverhead = 256
-	// maxPackMails only bounds what a hostile header can make of a decoder: an envelope has at least an id and a SHA-256.
+	// maxPackMails bounds the work that a hostile header can cause. An envelope has at least an id and a SHA-256.
 	maxPackMails = 64 << 10 / 32
 )
 
-// packed is what the envelope of each mail of a pack says in addition: requires = PACKED. It is appended to the encoded
-// envelope: the last value of a field counts. Mails that can be packed require nothing else.
+// packed is the field requires = PACKED, which the envelope of each mail in a pack has. It is appended to the encoded
+// envelope, because in protobuf the last value of a field counts. Mails that can be packed require nothing else.
 var packed = protowire.AppendVarint(protowire.AppendTag(nil, requiresField, protowire.VarintType), uint64(mailv1.Require_REQUIRE_PACKED))
 
 const requiresField = 17
 
-// PackRoom is how much of MaxPackHeader is there for envelopes; EnvelopeRoom is how much of it one takes whose encoding
-// has n bytes.
+// PackRoom is the part of MaxPackHeader that is left for envelopes, in bytes. EnvelopeRoom is how much of it an envelope of n
+// encoded bytes takes.
 const PackRoom = MaxPackHeader - packOverhead
 
 // EnvelopeRoom: see PackRoom.
@@ -141,7 +141,7 @@ func decodeEnvelopes(r record.Record, log record.Source) ([]*Message, error) {
 		}
 		id, err := envelopeID(env)
 		if err == nil && env.GetParts() > 0 && len(texts) > 1 {
-			err = fmt.Errorf("%w: mail %d of %d is in parts, which only a mail that is alone may be", ErrUnreadable, i+1, len(texts))
+			err = fmt.Errorf("%w: mail %d of %d is in parts, which is allowed only for a mail that is alone in its message", ErrUnreadable, i+1, len(texts))
 		}
 		if err == nil && env.GetSize() > math.MaxInt64 {
 			err = fmt.Errorf("%w: its size is %d", ErrUnreadable, env.GetSize())
@@ -177,7 +177,7 @@ func envelopeTexts(h nats.Header) ([]string, error) {
 		return texts, nil
 	}
 	if strings.Count(more, ",") >= maxPackMails {
-		return nil, fmt.Errorf("%w: its header %s names more mails than fit into one", ErrUnreadable, EnvelopesHeader)
+		return nil, fmt.Errorf("%w: its header %s has more envelopes than a message may have mails", ErrUnreadable, EnvelopesHeader)
 	}
 	return append(texts, strings.Split(more, ",")...), nil
 }

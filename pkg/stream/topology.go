@@ -40,18 +40,18 @@ const (
 
 	// PolicyBucket holds the accepted domains and recipients; the ingress only reads it.
 	PolicyBucket = "sluice_policy"
-	// LeaseBucket keeps jobs that one storer should do at a time (retention) to one. Entries expire.
+	// LeaseBucket has the leases of jobs that only one storer should do at a time, such as retention. Entries expire.
 	LeaseBucket = "sluice_lease"
 	// ReplayBucket holds the progress of running replays; retention reads it and waits for them.
 	ReplayBucket = "sluice_replay"
 	// AuditBucket holds the tallies that let an audit account for mail that retention has purged.
 	AuditBucket = "sluice_audit"
-	// MarksBucket holds what workers tell each other about messages that have been delivered several times, so that a
-	// mail that ends its process is found, and nobody else is taken for it. It is on disk: in one process with the log,
-	// it must outlive that process. An entry that nobody touches for MarksTTL goes.
+	// MarksBucket holds what workers tell each other about messages that have been delivered several times, so that a mail that
+	// crashes its process is found, and no other mail is blamed for it. It is on disk, because in allinone it must survive a crash
+	// of the process that also runs the log. An entry that is not updated for MarksTTL is deleted.
 	MarksBucket = "sluice_marks"
 	MarksTTL    = time.Hour
-	// TombstoneBucket holds what was decided about mail that is nowhere: dropped, erased, accepted as lost.
+	// TombstoneBucket holds decisions about mail that is neither in the database nor a dead letter; see package tombstone.
 	TombstoneBucket = "sluice_tombstone"
 	// LeaseTTL is how long an entry of LeaseBucket lives when nobody renews it.
 	LeaseTTL = 30 * time.Second
@@ -76,24 +76,24 @@ const (
 
 // Keys of the metadata of a shard's stream.
 const (
-	// DurabilityKey says what an acknowledgement of this stream is worth, see Durability.
+	// DurabilityKey says whether this stream syncs before it acknowledges, see Durability.
 	DurabilityKey = "sluice.durability"
 )
 
 const (
-	// PartBytes is how much of a large mail one part message carries. A mail up to this size travels in
-	// its head. With its headers it fits the 1 MiB payload limit of an unconfigured server.
+	// PartBytes is how many bytes of a large mail one part has. A mail up to this size is stored without parts, in the payload of
+	// its message. With the headers this fits the 1 MiB payload limit of an unconfigured server.
 	PartBytes = 896 << 10
 	// MaxEnvelopeBytes bounds the encoded envelope: the server takes at most 64 KiB of headers.
 	MaxEnvelopeBytes = 48 << 10
-	// MaxShards bounds what STREAM_SHARDS may ask for, not what is sensible.
+	// MaxShards is the largest STREAM_SHARDS that is accepted; far fewer are sensible.
 	MaxShards = 256
 )
 
 const (
-	// AckWait is how long the log waits for a word about a message it has delivered before it delivers it again: the mail
-	// of a process that died waits that long. Who works on a message says so three times as often, which costs little: a
-	// message carries many mails.
+	// AckWait is how long the log waits for a sign of progress on a delivered message before it delivers the message again. So
+	// the mail of a process that died waits this long. A working process reports progress three times within it, which costs
+	// little, because a message carries many mails.
 	AckWait       = 15 * time.Second
 	maxAckPending = 1024
 )

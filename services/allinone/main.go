@@ -5,9 +5,9 @@
 //	              ▲              4 cachewarmer ──▶ embedded cache
 //	SMTP ──▶ 6 ingress           5 mailbox ◀─────── both of them ──▶ http://localhost:8025
 //
-// The numbers are the order of construction; stopping goes the other way round. The services are the same packages as
-// the separate processes and do not know where they run: what is not embedded is taken by setting NATS_URL, MYSQL_DSN
-// or MEMCACHED_ADDRS.
+// The numbers are the order in which the parts start; they stop in reverse order. The services are the same packages as in
+// the separate processes and do not know where they run. To use an external log, database or cache instead of the embedded one,
+// set NATS_URL, MYSQL_DSN or MEMCACHED_ADDRS.
 package main
 
 import (

@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	// smallHeap is the heap up to which the garbage collector is left alone.
+	// smallHeap is the size of the heap up to which the garbage collector's settings are not changed.
 	smallHeap = 256 << 20
 	// memoryTick is how often the heap is looked at.
 	memoryTick = 250 * time.Millisecond
-	// quietFor without quietBytes of allocations is quiet. It is longer than the 10 s for which the log keeps what it
-	// has written or read in memory (nats-server 2.15).
+	// The process is quiet when it allocated less than quietBytes within quietFor. That is longer than the 10 s for which the
+	// log keeps what it has written or read in memory (nats-server 2.15).
 	quietFor   = 12 * time.Second
 	quietBytes = 64 << 20
 )
 
-// keepMemory is for the embedded log, whose memory is 8 MiB buffers. A buffer that is free waits in a pool for two
-// collections, so that with Go's default, a collection whenever the heap has doubled, most of a large heap is such buffers
-// (2.3 GiB after 120 mails of 10 MB, and still there when nothing had happened for minutes). So a large heap is collected
-// more often, which costs next to nothing as there are hardly any pointers in it, and is given back when it is quiet.
-// A hard limit (GOMEMLIMIT) would make the log collect all the time instead: what was written in the last ten seconds
-// stays in memory whatever the limit. Whoever sets GOGC or GOMEMLIMIT decides himself.
+// keepMemory bounds the memory of the embedded log, which consists of buffers of 8 MiB. A free buffer stays in a pool for two
+// garbage collections. Go's default is to collect whenever the heap has doubled; then most of a large heap is free buffers
+// (2.3 GiB after 120 mails of 10 MB, and the same after minutes without work). Therefore a large heap is collected more often, which
+// costs little because it has few pointers, and is returned to the system when the process is quiet.
+// A hard limit (GOMEMLIMIT) would instead make the garbage collector run all the time, because what was written in the last ten
+// seconds stays in memory whatever the limit. If GOGC or GOMEMLIMIT is set, nothing is changed.
 func keepMemory(ctx context.Context) error {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		<-ctx.Done()

@@ -203,7 +203,7 @@ func (p *parts) mailbox(group *lifecycle.Group) error {
 	}
 	store, ok := p.store.(mailbox.Store)
 	if !ok {
-		return errors.New("this database cannot be read by the inbox")
+		return errors.New("the inbox cannot read this kind of database")
 	}
 	conn, err := p.connect("mailbox")
 	if err != nil {

@@ -18,18 +18,18 @@ import (
 // Config is where the cache is.
 type Config struct {
 	Addrs []string      `envconfig:"MEMCACHED_ADDRS" default:"127.0.0.1:11211" desc:"Memcached servers, comma-separated"`
-	TTL   time.Duration `envconfig:"CACHE_TTL" default:"1h" desc:"how long a mail stays in the cache, give or take a tenth"`
+	TTL   time.Duration `envconfig:"CACHE_TTL" default:"1h" desc:"how long a mail stays in the cache, plus or minus a tenth"`
 }
 
 // Deps are what the cachewarmer works with. They belong to the caller.
 type Deps struct {
-	Conn  *nats.Conn
-	Cache *mailcache.Cache
+	Conn  *nats.Conn       // the log
+	Cache *mailcache.Cache // where mail is written
 	// Turn is shared with the other workers of the process, if there are any.
 	Turn    consume.Turn
 	Logger  *slog.Logger
-	Metrics prometheus.Registerer
-	Health  *obs.Health
+	Metrics prometheus.Registerer // where the service registers its metrics
+	Health  *obs.Health           // where the service registers its checks for /readyz
 }
 
 // Service is the cachewarmer.
@@ -41,7 +41,7 @@ type Service struct {
 // New makes a cachewarmer; nothing happens before Run.
 func New(deps Deps) (*Service, error) {
 	h := newHandler(deps.Cache, deps.Metrics)
-	worker, err := consume.New(deps.Conn, consume.Config{Consumer: stream.Cachewarmer, Turn: deps.Turn}, h, deps.Logger, deps.Metrics)
+	worker, err := consume.New(deps.Conn, consume.Config{Consumer: stream.Cachewarmer, Unverified: true, Turn: deps.Turn}, h, deps.Logger, deps.Metrics)
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}

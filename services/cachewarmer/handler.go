@@ -8,17 +8,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/sluice-mail/sluice/pkg/mailcache"
-	"github.com/sluice-mail/sluice/pkg/mailparse"
-	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/consume"
 )
 
 // handler puts mails into the cache.
 type handler struct {
-	cache *mailcache.Cache
-	delay prometheus.Histogram
-	// What became of the mails: whole, summary, skipped.
+	cache   *mailcache.Cache
+	delay   prometheus.Histogram
 	results map[mailcache.Outcome]*result
 }
 
@@ -31,7 +28,7 @@ type result struct {
 func newHandler(cache *mailcache.Cache, reg prometheus.Registerer) *handler {
 	warmed := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_cache_warmed_total",
-		Help: "Mails the cachewarmer handled: cached, summary (too large, cached without its bytes) or skipped (the cache did not take it).",
+		Help: "Mails the cachewarmer handled: cached, large (too large for the cache), skipped (the cache did not take it).",
 	}, []string{"result"})
 	h := &handler{
 		cache: cache,
@@ -42,9 +39,9 @@ func newHandler(cache *mailcache.Cache, reg prometheus.Registerer) *handler {
 			NativeHistogramBucketFactor: 1.1,
 		}),
 		results: map[mailcache.Outcome]*result{
-			mailcache.Whole:   {metric: warmed.WithLabelValues("cached")},
-			mailcache.Summary: {metric: warmed.WithLabelValues("summary")},
-			mailcache.Skipped: {metric: warmed.WithLabelValues("skipped")},
+			mailcache.Cached:   {metric: warmed.WithLabelValues("cached")},
+			mailcache.TooLarge: {metric: warmed.WithLabelValues("large")},
+			mailcache.Skipped:  {metric: warmed.WithLabelValues("skipped")},
 		},
 	}
 	reg.MustRegister(warmed, h.delay)
@@ -56,12 +53,13 @@ func newHandler(cache *mailcache.Cache, reg prometheus.Registerer) *handler {
 func (h *handler) Handle(_ context.Context, batch []*stream.Message) []consume.Verdict {
 	verdicts, mails := make([]consume.Verdict, len(batch)), make([]mailcache.Mail, len(batch))
 	for i, m := range batch {
-		verdicts[i], mails[i] = consume.Done(), mailOf(m)
+		// A large mail has no Raw: it is read from the database.
+		verdicts[i], mails[i] = consume.Done(), mailcache.Mail{ID: m.ID, Envelope: m.EnvelopeBytes, Raw: m.Raw}
 	}
 	outcomes := h.cache.SetMessages(mails)
 	now, sums := time.Now(), make(map[mailcache.Outcome]int64, len(h.results))
 	for i, outcome := range outcomes {
-		if sums[outcome]++; outcome != mailcache.Skipped {
+		if sums[outcome]++; outcome == mailcache.Cached {
 			h.delay.Observe(max(0, now.Sub(time.UnixMilli(batch[i].Envelope.GetReceivedAt())).Seconds()))
 		}
 	}
@@ -70,12 +68,4 @@ func (h *handler) Handle(_ context.Context, batch []*stream.Message) []consume.V
 		h.results[outcome].count.Add(n)
 	}
 	return verdicts
-}
-
-func mailOf(m *stream.Message) mailcache.Mail {
-	mail := mailcache.Mail{ID: m.ID, Envelope: m.EnvelopeBytes, Raw: m.Raw} // a large mail has no Raw: it is read from the database
-	if m.Raw != nil && !m.Alone {
-		mail.Derived = mailstore.DerivedOf(mailparse.Summarise(m.Raw))
-	}
-	return mail
 }

@@ -14,10 +14,10 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/replaycmd"
 )
 
-// ProcessConfig is everything a cachewarmer that is its own process can be told.
+// ProcessConfig is the whole configuration of a cachewarmer in a process of its own.
 type ProcessConfig struct {
 	Config
-	Log logconn.Config
+	Log logconn.Config // how to connect to the log
 }
 
 // Open connects to the log and to the cache; it waits for neither.
@@ -49,7 +49,7 @@ func (c *ProcessConfig) Replay(ctx context.Context, e *process.Env) error {
 		Handler: func(replaycmd.Options) consume.Handler { return h },
 		Report: func(out io.Writer) {
 			count := func(o mailcache.Outcome) int64 { return h.results[o].count.Load() }
-			fmt.Fprintf(out, "; cached %d, without bytes %d, not taken by the cache %d", count(mailcache.Whole), count(mailcache.Summary), count(mailcache.Skipped))
+			fmt.Fprintf(out, "; cached %d, too large %d, not taken by the cache %d", count(mailcache.Cached), count(mailcache.TooLarge), count(mailcache.Skipped))
 		},
 	}
 	return cmd.Run(ctx, deps.Conn, deps.Logger, deps.Metrics, e.Args, e.Stdout)

@@ -174,10 +174,11 @@ func (g guarded) connect(t *testing.T, who string, trouble func(error)) *nats.Co
 	return nc
 }
 
-// right is what one account must not be able to do, and one harmless thing it can, which shows that the check works.
+// right is what one account must not be able to do, and one harmless thing it can, which shows that the check works: a
+// request that is answered, or something to listen to.
 type right struct {
 	service            string
-	allowed            string
+	allowed, hears     string
 	publish, subscribe []string
 }
 
@@ -225,6 +226,17 @@ var (
 			}, adminOnly...),
 			subscribe: []string{"mail.in.*", "_INBOX.sto.>", ">"},
 		},
+		{
+			// It hears which mail was stored, and nothing else.
+			service: "mailbox", hears: "mail.stored.*",
+			publish: append([]string{
+				"mail.in.0", "mail.part.0", "mail.dead.in", "mail.stored.0", "$JS.API.INFO", "$JS.API.STREAM.INFO.MAIL_0", "$JS.API.STREAM.NAMES",
+				"$JS.API.DIRECT.GET.MAIL_0", "$JS.API.STREAM.MSG.GET.MAIL_0", "$JS.API.CONSUMER.CREATE.MAIL_0.spy.mail.in.0",
+				"$JS.API.CONSUMER.MSG.NEXT.MAIL_0.storer", "$JS.ACK.MAIL_0.storer.1.1.1.1.0", "$JS.API.STREAM.PURGE.MAIL_0",
+				"$KV.sluice_lease.janitor", "$KV.sluice_audit.MAIL_0", "$KV.sluice_marks.storer.MAIL_0.1",
+			}, adminOnly...),
+			subscribe: []string{"mail.in.*", "mail.>", "_INBOX.>", "_INBOX.sto.>", "$JS.>", "$KV.>", ">"},
+		},
 	}
 )
 
@@ -247,7 +259,11 @@ func (g guarded) refused(t *testing.T, r right) {
 		}
 		return n
 	}
-	if _, err := nc.Request(r.allowed, nil, 20*time.Second); err != nil {
+	if r.hears != "" {
+		if _, err := nc.SubscribeSync(r.hears); err != nil {
+			t.Fatal(err)
+		}
+	} else if _, err := nc.Request(r.allowed, nil, 20*time.Second); err != nil {
 		t.Errorf("%s, which is allowed: %v", r.allowed, err)
 	}
 	for _, subject := range r.publish {
@@ -272,7 +288,7 @@ func (g guarded) refused(t *testing.T, r right) {
 			t.Errorf("the %s may use %s", r.service, subject)
 		}
 	}
-	if refusals(r.allowed) > 0 {
-		t.Errorf("%s is refused", r.allowed)
+	if allowed := r.allowed + r.hears; refusals(allowed) > 0 {
+		t.Errorf("%s is refused", allowed)
 	}
 }

@@ -28,8 +28,12 @@ type allinone struct {
 
 func startAllinone(t *testing.T, ctx context.Context, extra ...string) *allinone {
 	t.Helper()
-	dir := t.TempDir()
-	p := fleet.NewAllinone(binaries, filepath.Join(dir, "data"), extra...)
+	return startAllinoneIn(t, ctx, filepath.Join(t.TempDir(), "data"), extra...)
+}
+
+func startAllinoneIn(t *testing.T, ctx context.Context, dir string, extra ...string) *allinone {
+	t.Helper()
+	p := fleet.NewAllinone(binaries, dir, extra...)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +48,7 @@ func startAllinone(t *testing.T, ctx context.Context, extra ...string) *allinone
 	if err := p.Ready(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return &allinone{Process: p, dir: filepath.Join(dir, "data"), smtp: p.Addrs["smtp"]}
+	return &allinone{Process: p, dir: dir, smtp: p.Addrs["smtp"]}
 }
 
 func (a *allinone) env() []string { return []string{"SLUICE_DATA=" + a.dir} }

@@ -1,3 +1,3 @@
-// Package e2e tests Sluice as its users run it: built programs, real servers, real mail clients. See fleet for how the
-// processes are run.
+// Package e2e tests Sluice as users run it: compiled programs, real servers, real mail clients. Package fleet runs the
+// processes.
 package e2e

@@ -75,8 +75,8 @@ func within(t *testing.T, patience time.Duration, what string, ok func() bool) {
 
 // auditReport is what `sluicectl audit --json` prints, as far as the tests look at it.
 type auditReport struct {
-	Mails, Stored, Pending, Dead, Missing, Wrong, Extra, Purged, Erased int64
-	Acks                                                                *struct {
+	Mails, Stored, Pending, Dead, Missing, Wrong, Extra, Purged, Erased, Expired int64
+	Acks                                                                         *struct {
 		Recorded, Stored, Pending, Dead, Missing, Wrong, Duplicates, Unsure, Extra, Unexplained int64
 	}
 }

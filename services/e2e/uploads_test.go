@@ -42,7 +42,7 @@ const (
 	uploadTries  = 20
 )
 
-// uploadCount is how many mails are sent at once; SLUICE_E2E_UPLOADS=100 is what the issue asks for, by hand.
+// uploadCount is how many mails are sent at once; SLUICE_E2E_UPLOADS=100 is for a run by hand.
 func uploadCount(t *testing.T) int {
 	t.Helper()
 	value := os.Getenv("SLUICE_E2E_UPLOADS")

@@ -18,46 +18,46 @@ import (
 
 // Config is what the ingress can be told; see -help.
 type Config struct {
-	Addr    env.Addrs `envconfig:"INGRESS_ADDR" default:":2525" desc:"plain SMTP, with STARTTLS when there is a certificate; without a host it is IPv6 and IPv4"`
+	Addr    env.Addrs `envconfig:"INGRESS_ADDR" default:":2525" desc:"plain SMTP, with STARTTLS when there is a certificate; without a host: all IPv6 and IPv4 addresses"`
 	TLSAddr env.Addrs `envconfig:"INGRESS_TLS_ADDR" desc:"SMTP with TLS from the first byte; off when empty"`
 	TLSCert string    `envconfig:"INGRESS_TLS_CERT" desc:"PEM file with the certificate chain; read again when it changes"`
-	TLSKey  string    `envconfig:"INGRESS_TLS_KEY" desc:"PEM file with its key"`
-	TLSDir  string    `envconfig:"INGRESS_TLS_DIR" desc:"a directory of pairs for clients that ask for a name (SNI): NAME.crt and NAME.key, or NAME/fullchain.pem and NAME/privkey.pem"`
-	TLSMin  string    `envconfig:"INGRESS_TLS_MIN_VERSION" default:"1.2" oneof:"1.2 1.3" desc:"oldest version of TLS that is spoken"`
+	TLSKey  string    `envconfig:"INGRESS_TLS_KEY" desc:"PEM file with the certificate's private key"`
+	TLSDir  string    `envconfig:"INGRESS_TLS_DIR" desc:"directory of certificates for clients that ask for a name (SNI): NAME.crt and NAME.key, or NAME/fullchain.pem and NAME/privkey.pem"`
+	TLSMin  string    `envconfig:"INGRESS_TLS_MIN_VERSION" default:"1.2" oneof:"1.2 1.3" desc:"oldest TLS version that is accepted"`
 
-	Hostname   string   `envconfig:"INGRESS_HOSTNAME" desc:"our name in the banner and in Received; the host's name when empty"`
+	Hostname   string   `envconfig:"INGRESS_HOSTNAME" desc:"host name in the banner and in Received; when empty, the machine's name"`
 	Domains    env.List `envconfig:"INGRESS_DOMAINS" required:"true" desc:"accepted domains: example.com,*.example.net, or *"`
 	Primary    string   `envconfig:"INGRESS_PRIMARY_DOMAIN" desc:"when set, every accepted domain is an alias: the mailbox is the local part at this domain"`
 	Recipients string   `envconfig:"INGRESS_RECIPIENTS" default:"any" oneof:"any kv" desc:"kv: only recipients in the policy bucket (sluicectl recipients)"`
-	Delimiter  string   `envconfig:"INGRESS_RECIPIENT_DELIMITER" desc:"with +, mail to ann+x is for ann, and the envelope keeps ann+x; several characters are several delimiters"`
-	RejectText string   `envconfig:"INGRESS_REJECT_TEXT" desc:"a further line of every reply that says no, such as whom to ask: a URL, an address"`
+	Delimiter  string   `envconfig:"INGRESS_RECIPIENT_DELIMITER" desc:"with +, mail to ann+x goes to mailbox ann, and the envelope keeps ann+x; of several characters each is a delimiter"`
+	RejectText string   `envconfig:"INGRESS_REJECT_TEXT" desc:"a line that is added to every refusal, for example a URL or an address for questions"`
 
 	MaxMessageBytes env.Bytes `envconfig:"INGRESS_MAX_MESSAGE_BYTES" default:"25MiB" min:"64KiB" max:"256MiB" desc:"largest mail, advertised as SIZE"`
 	MaxRcpts        int       `envconfig:"INGRESS_MAX_RCPTS" default:"100" min:"100" desc:"recipients of one mail"`
 	MaxMails        int       `envconfig:"INGRESS_MAX_MAILS" default:"0" min:"0" desc:"mails on one connection; 0 is no limit"`
 
-	MaxConns       int       `envconfig:"INGRESS_MAX_CONNS" default:"10000" min:"1" desc:"connections together"`
-	MaxConnsPerIP  int       `envconfig:"INGRESS_MAX_CONNS_PER_IP" default:"50" min:"0" desc:"connections of one address; 0 is no limit"`
-	MaxConnsPerNet int       `envconfig:"INGRESS_MAX_CONNS_PER_NET" default:"200" min:"0" desc:"connections of one /24 or /64; 0 is no limit"`
-	ConnRate       int       `envconfig:"INGRESS_CONN_RATE" default:"0" min:"0" desc:"new connections of one IPv4 address or /64 in a minute; 0 is no limit"`
-	LimitExempt    env.CIDRs `envconfig:"INGRESS_LIMIT_EXEMPT" default:"loopback" desc:"networks the limits per address do not count"`
+	MaxConns       int       `envconfig:"INGRESS_MAX_CONNS" default:"10000" min:"1" desc:"connections in total"`
+	MaxConnsPerIP  int       `envconfig:"INGRESS_MAX_CONNS_PER_IP" default:"50" min:"0" desc:"connections from one address; 0 is no limit"`
+	MaxConnsPerNet int       `envconfig:"INGRESS_MAX_CONNS_PER_NET" default:"200" min:"0" desc:"connections from one IPv4 /24 or IPv6 /64; 0 is no limit"`
+	ConnRate       int       `envconfig:"INGRESS_CONN_RATE" default:"0" min:"0" desc:"new connections per minute from one IPv4 address or IPv6 /64; 0 is no limit"`
+	LimitExempt    env.CIDRs `envconfig:"INGRESS_LIMIT_EXEMPT" default:"loopback" desc:"networks that are exempt from the limits per address"`
 
-	IdleTimeout    time.Duration `envconfig:"INGRESS_IDLE_TIMEOUT" default:"5m" min:"10s" desc:"wait for a client's next command; RFC 5321 wants five minutes"`
-	MaxErrors      int           `envconfig:"INGRESS_MAX_ERRORS" default:"10" min:"1" desc:"protocol errors since the last delivery that end a connection"`
-	MaxJunk        int           `envconfig:"INGRESS_MAX_JUNK" default:"50" min:"1" desc:"commands that move no mail (NOOP, RSET, …) before each further one is an error"`
-	MaxRefusedRcpt int           `envconfig:"INGRESS_MAX_REFUSED_RCPTS" default:"100" min:"1" desc:"refused recipients since the last delivery that end a connection"`
+	IdleTimeout    time.Duration `envconfig:"INGRESS_IDLE_TIMEOUT" default:"5m" min:"10s" desc:"longest wait for a client's next command; RFC 5321 asks for at least five minutes"`
+	MaxErrors      int           `envconfig:"INGRESS_MAX_ERRORS" default:"10" min:"1" desc:"number of protocol errors since the last accepted mail that ends the connection"`
+	MaxJunk        int           `envconfig:"INGRESS_MAX_JUNK" default:"50" min:"1" desc:"commands without a mail (NOOP, RSET, …) that are allowed; each further one counts as an error"`
+	MaxRefusedRcpt int           `envconfig:"INGRESS_MAX_REFUSED_RCPTS" default:"100" min:"1" desc:"number of refused recipients since the last accepted mail that ends the connection"`
 
-	DataTimeout  time.Duration `envconfig:"INGRESS_DATA_TIMEOUT" default:"60m" min:"1s" desc:"longest time one mail may take"`
-	MemoryBudget env.Bytes     `envconfig:"INGRESS_MEMORY_BUDGET" default:"256MiB" min:"1MiB" desc:"memory for mails being received; beyond it they go to files"`
-	SpoolDir     string        `envconfig:"INGRESS_SPOOL_DIR" desc:"where those files go; the system's temporary directory when empty"`
-	SpoolMax     env.Bytes     `envconfig:"INGRESS_SPOOL_MAX" default:"4GiB" desc:"room those files may take together; then the uploads that do not get on are given up (421), and large mail gets 452"`
+	DataTimeout  time.Duration `envconfig:"INGRESS_DATA_TIMEOUT" default:"60m" min:"1s" desc:"longest time the transfer of one mail may take"`
+	MemoryBudget env.Bytes     `envconfig:"INGRESS_MEMORY_BUDGET" default:"256MiB" min:"1MiB" desc:"memory for mails that are being received; beyond it they are kept in files"`
+	SpoolDir     string        `envconfig:"INGRESS_SPOOL_DIR" desc:"directory for those files; when empty, the system's temporary directory"`
+	SpoolMax     env.Bytes     `envconfig:"INGRESS_SPOOL_MAX" default:"4GiB" desc:"total size of those files; when it is reached, stalled uploads are ended (421) and large mail gets 452"`
 
 	ProxyProtocol  string    `envconfig:"INGRESS_PROXY_PROTOCOL" default:"off" oneof:"off require" desc:"require: every connection starts with a PROXY v1 or v2 header"`
-	TrustedProxies env.CIDRs `envconfig:"INGRESS_TRUSTED_PROXIES" desc:"networks whose PROXY header is believed"`
+	TrustedProxies env.CIDRs `envconfig:"INGRESS_TRUSTED_PROXIES" desc:"networks from which a PROXY header is accepted"`
 	XClientFrom    env.CIDRs `envconfig:"INGRESS_XCLIENT_FROM" desc:"networks that may use XCLIENT"`
 	BareLF         string    `envconfig:"INGRESS_BARE_LF" default:"accept" oneof:"accept reject" desc:"a line feed without carriage return: accept (stored as sent, flagged) or reject (550)"`
 
-	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"10s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
+	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"10s" min:"0s" desc:"when stopping, how long to keep accepting connections, so that the load balancer notices first"`
 }
 
 // maxRejectText bounds what a client that pipelines nonsense makes us send.

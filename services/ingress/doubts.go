@@ -18,13 +18,13 @@ const filesBeside = 200
 // doubts are what is allowed and most likely a mistake; they are logged at the start.
 func (c Config) doubts(files uint64) (list []string) {
 	if files > 0 && uint64(c.MaxConns)+filesBeside > files {
-		list = append(list, fmt.Sprintf("INGRESS_MAX_CONNS=%d does not fit into the %d file descriptors the process may open (ulimit -n): above %d connections mail is refused by accident", c.MaxConns, files, max(files, filesBeside)-filesBeside))
+		list = append(list, fmt.Sprintf("INGRESS_MAX_CONNS=%d is too high for the %d file descriptors that the process may open (ulimit -n): with more than %d connections it cannot accept mail", c.MaxConns, files, max(files, filesBeside)-filesBeside))
 	}
 	if dir := c.spoolDir(); spool.InMemory(dir) {
-		list = append(list, fmt.Sprintf("the spool directory %s is in memory (tmpfs): INGRESS_SPOOL_MAX=%s of it may be taken there; set INGRESS_SPOOL_DIR to a directory on a disk", dir, c.SpoolMax))
+		list = append(list, fmt.Sprintf("the spool directory %s is in memory (tmpfs), and may take up to INGRESS_SPOOL_MAX=%s of it; set INGRESS_SPOOL_DIR to a directory on a disk", dir, c.SpoolMax))
 	}
 	if name := c.hostname(); !isFQDN(name) {
-		list = append(list, fmt.Sprintf("our name in the banner is %q, which is no full domain name: set INGRESS_HOSTNAME to the one that the MX record has", name))
+		list = append(list, fmt.Sprintf("the host name in the banner is %q, which is not a fully qualified domain name: set INGRESS_HOSTNAME to the name in the MX record", name))
 	}
 	return list
 }

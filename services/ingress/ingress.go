@@ -24,22 +24,22 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/publish"
 )
 
-// finishGrace is how long transactions in flight may go on once the listeners are closed. It covers a publish that
-// waits for a log which is away.
+// finishGrace is how long transactions under way may continue once the listeners are closed. It includes a publish that
+// waits for a log that does not answer.
 const finishGrace = 25 * time.Second
 
-// stopGrace is what everything else may take to stop.
+// stopGrace is how long everything else may take to stop.
 const stopGrace = 5 * time.Second
 
 // Deps are what the ingress works with. They belong to the caller.
 type Deps struct {
-	Conn *nats.Conn
-	// AllowUnsynced is STREAM_ALLOW_UNSYNCED: also take mail for a log that acknowledges before its fsync.
+	Conn *nats.Conn // the log
+	// AllowUnsynced is STREAM_ALLOW_UNSYNCED: accept mail even if the log acknowledges before its fsync.
 	AllowUnsynced bool
-	LogPII        bool // whole addresses in the log instead of their domains
+	LogPII        bool // log whole addresses instead of their domains
 	Logger        *slog.Logger
-	Metrics       prometheus.Registerer
-	Health        *obs.Health
+	Metrics       prometheus.Registerer // where the service registers its metrics
+	Health        *obs.Health           // where the service registers its checks for /readyz
 }
 
 // Service is the ingress.

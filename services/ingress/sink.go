@@ -68,8 +68,8 @@ func (d *delivery) Write(p []byte) error {
 	return nil
 }
 
-// Commit returns when the log has the whole mail on disk. The id is minted here, at the end of the data, so that
-// ids rise with the time of acceptance and a mail that never ends has none.
+// Commit returns when the log has the whole mail on disk. The id is created here, at the end of the data, so that
+// ids rise with the time of acceptance, and a mail that is not received completely has none.
 func (d *delivery) Commit(ctx context.Context, flags uint64) (string, error) {
 	defer d.close()
 	if err := d.body.Flush(); err != nil {
@@ -106,8 +106,8 @@ func (d *delivery) close() {
 	}
 }
 
-// reply turns what kept us from taking a mail into what its sender is told: always a 4xx, because it is our fault and
-// the sender still has the mail. id is set once the mail may be in the log.
+// reply turns the error that prevented a mail from being accepted into the reply for its sender: always a 4xx, because the fault is
+// ours and the sender still has the mail. id is set once the mail may be in the log.
 func reply(err error, id string) *smtp.Reply {
 	switch {
 	case errors.Is(err, publish.ErrFull):
@@ -115,7 +115,7 @@ func reply(err error, id string) *smtp.Reply {
 	case errors.Is(err, spool.ErrFull):
 		return &smtp.Reply{Code: 452, Enhanced: "4.3.1", Text: "Insufficient system storage, try again later", Reason: "spool_full"}
 	case errors.Is(err, spool.ErrShed):
-		return &smtp.Reply{Code: 421, Enhanced: "4.3.1", Text: "Short of room, and this upload does not get on; try again later", Reason: "shed"}
+		return &smtp.Reply{Code: 421, Enhanced: "4.3.1", Text: "Out of room, and this upload makes too little progress; try again later", Reason: "shed"}
 	case errors.Is(err, publish.ErrBusy):
 		return &smtp.Reply{Code: 451, Enhanced: "4.3.2", Text: "The mail log is busy, try again later", Reason: "log_busy"}
 	case errors.Is(err, publish.ErrUnconfirmed):

@@ -13,22 +13,23 @@ import (
 // Config is what the mailbox service can be told; see -help.
 type Config struct {
 	Addr    env.Addr  `envconfig:"MAILBOX_ADDR" default:":8025" desc:"the inbox over HTTP: pages and API"`
-	Access  string    `envconfig:"MAILBOX_ACCESS" default:"token" oneof:"open token" desc:"open: who knows an address reads and deletes its mail; token: who shows a token for it"`
-	Secret  string    `envconfig:"MAILBOX_SECRET" secret:"true" desc:"what tokens are signed by, 32 bytes at least; several separated by commas: the first signs, all are accepted"`
-	Hosts   env.List  `envconfig:"MAILBOX_HOSTS" desc:"names under which browsers reach the inbox, or *; addresses and localhost always work"`
-	Proxies env.CIDRs `envconfig:"MAILBOX_TRUSTED_PROXIES" desc:"networks of load balancers whose X-Forwarded-For and X-Forwarded-Proto are believed"`
-	Rate    int       `envconfig:"MAILBOX_RATE" default:"50" min:"0" desc:"requests per second of one IPv4 address or /64, four times as many at once; 0 is no limit"`
+	Access  string    `envconfig:"MAILBOX_ACCESS" default:"token" oneof:"open token" desc:"open: whoever knows an address can read and delete its mail; token: only with a token for it"`
+	Secret  string    `envconfig:"MAILBOX_SECRET" secret:"true" desc:"secret that signs tokens, at least 32 bytes; several, separated by commas: the first signs, all are accepted"`
+	Hosts   env.List  `envconfig:"MAILBOX_HOSTS" desc:"host names under which browsers reach the inbox, or *; IP addresses and localhost always work"`
+	Proxies env.CIDRs `envconfig:"MAILBOX_TRUSTED_PROXIES" desc:"networks of load balancers whose X-Forwarded-For and X-Forwarded-Proto are used"`
+	Rate    int       `envconfig:"MAILBOX_RATE" default:"50" min:"0" desc:"requests per second from one IPv4 address or IPv6 /64, with bursts of four times as many; 0 is no limit"`
+	Waiting int       `envconfig:"MAILBOX_WAITING" default:"500" min:"0" desc:"concurrent event streams and long polls from one IPv4 address or IPv6 /64; 0 is no limit"`
 
-	DrainDelay time.Duration `envconfig:"MAILBOX_DRAIN_DELAY" default:"5s" min:"0s" desc:"at the stop: how long a load balancer gets to notice before the listener closes"`
+	DrainDelay time.Duration `envconfig:"MAILBOX_DRAIN_DELAY" default:"5s" min:"0s" desc:"when stopping, how long to keep accepting connections, so that the load balancer notices first"`
 
-	Naming reading.Naming
+	Naming reading.Naming // how an address becomes a mailbox; as in the ingress
 }
 
 // Validate checks what goes together.
 func (c *Config) Validate() error {
 	var problems []error
 	if c.Addr == "" {
-		problems = append(problems, errors.New("MAILBOX_ADDR is off: then nothing is served; allowed: host:port or :port"))
+		problems = append(problems, errors.New("MAILBOX_ADDR is off, so nothing would be served; allowed: host:port or :port"))
 	}
 	if _, err := c.Naming.Names(); err != nil {
 		problems = append(problems, err)

@@ -29,13 +29,13 @@ type Store interface {
 
 // Deps are what the service works with. They belong to the caller.
 type Deps struct {
-	Conn    *nats.Conn
-	Store   Store
+	Conn    *nats.Conn       // NATS, for the announcements of stored mail
+	Store   Store            // the database
 	Cache   *mailcache.Cache // nil: everything comes from the database
 	Logger  *slog.Logger
-	Metrics prometheus.Registerer
-	Health  *obs.Health
-	// LogPII lets clients' addresses into the log, not only their networks.
+	Metrics prometheus.Registerer // where the service registers its metrics
+	Health  *obs.Health           // where the service registers its checks for /readyz
+	// LogPII logs clients' addresses, not only their networks.
 	LogPII bool
 }
 
@@ -78,7 +78,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.hub = push.New(push.Deps{Reader: s.reader, Names: s.names, Logger: deps.Logger, Metrics: deps.Metrics})
+	s.hub = push.New(push.Deps{PerClient: s.cfg.Waiting, Reader: s.reader, Names: s.names, Logger: deps.Logger, Metrics: deps.Metrics})
 	inner, err := s.routes()
 	if err != nil {
 		s.reader.Close()

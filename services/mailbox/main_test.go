@@ -91,7 +91,11 @@ func (in *inbox) do(method, path, body string, headers ...string) answer {
 		in.t.Fatal(err)
 	}
 	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	content := io.Reader(response.Body)
+	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
+		content = io.LimitReader(content, 1) // it has no end
+	}
+	text, err := io.ReadAll(content)
 	if err != nil {
 		in.t.Fatalf("%s %s: reading the answer: %v", method, path, err)
 	}

@@ -9,12 +9,12 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
-// ProcessConfig is everything a mailbox service that is its own process can be told.
+// ProcessConfig is the whole configuration of a mailbox service in a process of its own.
 type ProcessConfig struct {
 	Config
-	Log      logconn.Config
-	Database database.Config
-	Cache    []string `envconfig:"MEMCACHED_ADDRS" default:"127.0.0.1:11211" desc:"Memcached servers, comma-separated"`
+	Log      logconn.Config  // how to connect to NATS
+	Database database.Config // how to connect to the database
+	Cache    []string        `envconfig:"MEMCACHED_ADDRS" default:"127.0.0.1:11211" desc:"Memcached servers, comma-separated"`
 }
 
 // conns is how many connections to the database are kept for reading.
@@ -42,7 +42,7 @@ func (c *ProcessConfig) Open(e *process.Env) (Deps, func(), error) {
 	store, ok := opened.(Store)
 	if !ok {
 		closeAll()
-		return Deps{}, nil, errors.New("this database cannot be read by mailbox")
+		return Deps{}, nil, errors.New("the mailbox service cannot read this kind of database")
 	}
 	return Deps{Conn: conn, Store: store, Cache: cache, Logger: e.Logger, Metrics: e.Metrics, Health: e.Health, LogPII: e.Log.PII}, closeAll, nil
 }

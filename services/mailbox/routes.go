@@ -8,6 +8,7 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/inbucket"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/push"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/safehtml"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/web"
@@ -20,7 +21,8 @@ func (s *Service) routes() (http.Handler, error) {
 	s.access.Mount(mux) // POST /login, /logout
 	sanitiser := safehtml.New()
 	a := api.New(mux, api.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger, Sanitise: sanitiser.Text, Waiter: s.hub})
-	mux.Handle("GET /api/v1/mailboxes/{address}/events", s.hub)
+	mux.Handle("GET "+push.Path, s.hub)
+	a.Describe(push.Operation())
 	inbucket.Mount(mux, inbucket.Deps{Reader: s.reader, Names: s.names, Logger: s.deps.Logger})
 	if err := a.Docs(mux); err != nil { // last: other parts describe themselves before
 		return nil, err
@@ -40,7 +42,7 @@ func (s *Service) routes() (http.Handler, error) {
 func crossOrigin(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		problem.Write(w, http.StatusForbidden, "A page of another site has asked for this.")
+		problem.Write(w, http.StatusForbidden, "This request comes from a page of another site.")
 	}))
 	return protection.Handler(next)
 }
@@ -49,7 +51,7 @@ func crossOrigin(next http.Handler) http.Handler {
 func newLimited(reg prometheus.Registerer) func() {
 	limited := prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_mailbox_limited_total",
-		Help: "Requests answered 429 because their client makes too many.",
+		Help: "Requests answered with 429 because their client made too many.",
 	})
 	reg.MustRegister(limited)
 	return limited.Inc

@@ -20,7 +20,7 @@ func (c *ctl) accept(ctx context.Context, e *process.Env, args []string, gap, wh
 		return fmt.Errorf("%w: accept takes an id or --gap; see sluicectl audit -help", process.ErrUsage)
 	}
 	if why == "" {
-		return fmt.Errorf("%w: --why is missing: whoever finds the decision later will want to know", process.ErrUsage)
+		return fmt.Errorf("%w: --why is missing; give the reason, which is kept with the decision", process.ErrUsage)
 	}
 	conn, err := c.connect(ctx, e)
 	if err != nil {
@@ -60,7 +60,7 @@ func parseGap(text string) (stream.Bounds, error) {
 	shard, ok := stream.Shard(name)
 	b, err := tombstone.ParseRange(sequences)
 	if !ok || err != nil {
-		return b, fmt.Errorf("%w: --gap=%s is no range such as MAIL_0:101-200", process.ErrUsage, text)
+		return b, fmt.Errorf("%w: --gap=%s is not a range such as MAIL_0:101-200", process.ErrUsage, text)
 	}
 	b.Shard = shard
 	return b, nil

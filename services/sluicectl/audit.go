@@ -27,16 +27,16 @@ type audited struct {
 }
 
 func (c *ctl) audit(ctx context.Context, e *process.Env) error {
-	f := newFlags(e, "audit", "[flags] | accept ID|--gap MAIL_0:101-200 --why TEXT", `Joins the log with the database by id: is every accepted mail stored, waiting, or a dead letter?
-Mail that has left the log was audited before; its tally is added at the end. It changes nothing without --repair.
-accept says that a mail, or a range the log has lost, is lost for good, so that it holds retention up no longer.
+	f := newFlags(e, "audit", "[flags] | accept ID|--gap MAIL_0:101-200 --why TEXT", `Compares the log with the database by id: is every accepted mail stored, waiting, or a dead letter?
+Mail that has left the log was audited before that; its tally is added at the end. Nothing is changed without --repair.
+accept records that a mail, or a range that the log has lost, cannot be recovered, so that retention no longer waits for it.
 Exit code: 0 all accounted for, 1 something is missing or wrong, 3 not known: a shard, the dead letters, the database or a
 monitor did not answer.`)
 	since := f.String("since", "", "only mail accepted since this `time`: 1h (ago), 2026-01-31 or 2026-01-31T15:04:05Z (default: all in the log)")
-	acks := f.String("acks", "", "`file` of recorded replies (sluicectl load --record): hold each 250 against log and database")
+	acks := f.String("acks", "", "`file` of recorded replies (sluicectl load --record): look up each 250 in log and database")
 	deep := f.Bool("deep", false, "also read and hash the bytes of every stored mail")
-	repair := f.Bool("repair", false, "give mail that is missing in the database, and still in the log, to the storer again")
-	gap := f.String("gap", "", "with accept: the `range` that the log has lost, as audit names it")
+	repair := f.Bool("repair", false, "store mail again that is missing in the database and still in the log")
+	gap := f.String("gap", "", "with accept: the `range` that the log has lost, as printed by audit")
 	why := f.String("why", "", "with accept: the `reason`, kept with the decision")
 	args, err := f.parse(e.Args, 0, 2)
 	if err != nil {
@@ -162,7 +162,7 @@ func writeAudit(w io.Writer, a audited) {
 	case n > 0:
 		fmt.Fprintf(w, "FAILED: %d mails are unaccounted for\n", n)
 	case len(r.NotKnown) > 0:
-		fmt.Fprintln(w, "NOT KNOWN: what could be looked at is accounted for, the rest is open")
+		fmt.Fprintln(w, "NOT KNOWN: all mail that could be checked is accounted for; the rest could not be checked")
 	default:
 		fmt.Fprintln(w, "ok: every mail is accounted for")
 	}

@@ -31,9 +31,9 @@ type config struct {
 	Write    database.WriteConfig
 	Shape    stream.Shape
 	Naming   reading.Naming
-	Secret   string `envconfig:"MAILBOX_SECRET" secret:"true" desc:"what tokens are signed by; for token"`
+	Secret   string `envconfig:"MAILBOX_SECRET" secret:"true" desc:"secret that signs tokens; for token"`
 	Cache    struct {
-		Addrs []string `envconfig:"MEMCACHED_ADDRS" default:"127.0.0.1:11211" desc:"Memcached servers, comma-separated; for trace"`
+		Addrs []string `envconfig:"MEMCACHED_ADDRS" default:"127.0.0.1:11211" desc:"Memcached servers, comma-separated; for trace and rm"`
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 )
 
 const deadUsage = `ls                lists the dead letters
-show ID           prints one: why, since when, envelope; --raw: the mail
-retry ID|--all    gives the mail to the storer again; the dead letter is removed once the storer has settled it
-drop ID           removes a dead letter for good; audits count it as dropped: --why "spam"`
+show ID           prints one: reason, time, envelope; with --raw the mail itself
+retry ID|--all    publishes the mail again; the dead letter is removed once the storer has settled the mail
+drop ID           removes a dead letter for good; audits count the mail as dropped: --why "spam"`
 
 func (c *ctl) deadLetters(ctx context.Context, e *process.Env) error {
 	f := newFlags(e, "dead", "ls | show ID | retry ID|--all | drop ID", deadUsage)

@@ -13,13 +13,14 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
-const aboutLists = `Whom every ingress refuses, and who is taken all the same; in force within a second. An entry of allow beats every one of deny.
+const aboutLists = `Clients, senders and recipients that every ingress refuses (deny) or accepts nevertheless (allow). Changes take effect within
+a second. An allow entry takes precedence over every deny entry.
 
   net:192.0.2.0/24         the client's address; also one address, also IPv6
-  helo:*.example.com       its HELO name; *. stands for all names below
-  from:ann@example.com     the sender; from:<> is the one of bounces
+  helo:*.example.com       its HELO name; *. matches all names below
+  from:ann@example.com     the sender; from:<> is the sender of bounces
   domain:*.example.com     the sender's domain
-  rcpt:ann@example.com     the recipient: the mailbox a mail is filed under
+  rcpt:ann@example.com     the recipient: the mailbox in which the mail is stored
 
   sluicectl deny add net:192.0.2.0/24 -text "Ask postmaster@example.com why" -for 72h
   sluicectl deny add rcpt:ann@example.com -code 450
@@ -42,11 +43,11 @@ func (c *ctl) allow(ctx context.Context, e *process.Env) error { return c.lists(
 func (c *ctl) lists(ctx context.Context, e *process.Env, name string, allow bool) error {
 	f := &entryFlags{flags: newFlags(e, name, "ls | add ENTRY… | rm ENTRY… | rm -expired", aboutLists), allow: allow}
 	if !allow {
-		f.IntVar(&f.code, "code", 550, "add: the reply: 550 or 554 (the sender gives up), 450, 451 or 421 (tries again)")
+		f.IntVar(&f.code, "code", 550, "add: code of the reply: 550 or 554 (the sender gives up), 450, 451 or 421 (it tries again)")
 	}
-	f.StringVar(&f.text, "text", "", "add: the text of the reply; of allow: a note")
-	f.DurationVar(&f.ttl, "for", 0, "add: for how long, like 72h; for good when 0")
-	f.BoolVar(&f.over, "expired", false, "rm: all that have expired")
+	f.StringVar(&f.text, "text", "", "add: text of the reply; with allow, a note")
+	f.DurationVar(&f.ttl, "for", 0, "add: how long the entry holds, such as 72h; 0: until it is removed")
+	f.BoolVar(&f.over, "expired", false, "rm: remove all expired entries")
 	args, err := f.parse(e.Args, 1, 10_000)
 	if err != nil {
 		return err

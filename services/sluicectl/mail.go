@@ -89,9 +89,9 @@ func (c *ctl) ls(ctx context.Context, e *process.Env) error {
 }
 
 func (c *ctl) cat(ctx context.Context, e *process.Env) error {
-	f := newFlags(e, "cat", "[flags] ID", "Prints a mail from the database, with the trace headers of its delivery before it.")
-	raw := f.Bool("raw", false, "only the bytes that were received")
-	rcpt := f.String("rcpt", "", "the `recipient` whose copy it is (default: the first who has it still)")
+	f := newFlags(e, "cat", "[flags] ID", "Prints a mail from the database, preceded by the trace headers of its delivery.")
+	raw := f.Bool("raw", false, "only the bytes as received")
+	rcpt := f.String("rcpt", "", "the `recipient` whose copy to print (default: the first that still has it)")
 	args, err := f.parse(e.Args, 1, 1)
 	if err != nil {
 		return err

@@ -20,12 +20,12 @@ type bucketList struct {
 }
 
 func (c *ctl) domains(ctx context.Context, e *process.Env) error {
-	return c.edit(ctx, e, bucketList{"domains", "DOMAIN", "Domains every ingress accepts beside INGRESS_DOMAINS, in force within a second: example.com, *.example.net or *.",
+	return c.edit(ctx, e, bucketList{"domains", "DOMAIN", "Domains that every ingress accepts in addition to INGRESS_DOMAINS; changes take effect within a second: example.com, *.example.net or *.",
 		policy.AddDomain, policy.RemoveDomain, policy.ListDomains})
 }
 
 func (c *ctl) recipients(ctx context.Context, e *process.Env) error {
-	return c.edit(ctx, e, bucketList{"recipients", "ADDRESS", "Recipients an ingress with INGRESS_RECIPIENTS=kv accepts, in force within a second.",
+	return c.edit(ctx, e, bucketList{"recipients", "ADDRESS", "Recipients that an ingress with INGRESS_RECIPIENTS=kv accepts; changes take effect within a second.",
 		policy.AddRecipient, policy.RemoveRecipient, policy.ListRecipients})
 }
 

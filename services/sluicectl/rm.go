@@ -27,7 +27,7 @@ type removed struct {
 }
 
 func (c *ctl) rm(ctx context.Context, e *process.Env) error {
-	f := newFlags(e, "rm", "[flags] ADDRESS [ID]", "Deletes a mail from a mailbox, or all that are in it now. Other mailboxes keep their copies.")
+	f := newFlags(e, "rm", "[flags] ADDRESS [ID]", "Deletes one mail from a mailbox, or all mails that are in it now. Other mailboxes keep their copies.")
 	args, err := f.parse(e.Args, 1, 2)
 	if err != nil {
 		return err
@@ -104,9 +104,9 @@ func (r removed) write(w io.Writer, keep time.Duration) {
 		return
 	}
 	fmt.Fprintf(w, "deleted from %s: %d\n", r.Mailbox, r.Deleted)
-	fmt.Fprintf(w, "their bytes stay in the log until about %s (STREAM_KEEP=%s; not so long when it needs the room), and in the database where another mailbox has them\n",
+	fmt.Fprintf(w, "their bytes stay in the log until about %s (STREAM_KEEP=%s; less if the log needs the room), and in the database if another mailbox has them\n",
 		r.InLogUntil.Format(time.RFC1123), keep)
 	if r.Stale {
-		fmt.Fprintf(w, "the cache cannot be reached from here: lists over HTTP may show them for up to %s\n", mailcache.PageTTL)
+		fmt.Fprintf(w, "the cache cannot be reached from here: lists over HTTP may still show them for up to %s\n", mailcache.PageTTL)
 	}
 }

@@ -22,7 +22,7 @@ type status struct {
 
 func (c *ctl) status(ctx context.Context, e *process.Env) error {
 	f := newFlags(e, "status", "[flags]", "Shows streams, consumers, lag, oldest unstored mail, dead letters and rates.")
-	interval := f.Duration("interval", 2*time.Second, "over which rates are measured; 0 measures none")
+	interval := f.Duration("interval", 2*time.Second, "time over which rates are measured; 0: do not measure")
 	if _, err := f.parse(e.Args, 0, 0); err != nil {
 		return err
 	}

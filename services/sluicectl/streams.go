@@ -40,7 +40,7 @@ type consumerInfo struct {
 }
 
 func (c *ctl) streams(ctx context.Context, e *process.Env) error {
-	f := newFlags(e, "streams", "info | ensure", "info shows the log's streams and consumers; ensure creates what is missing and grows what STREAM_* asks for.\nIt never shrinks or deletes. Every storer does the same at its start.")
+	f := newFlags(e, "streams", "info | ensure", "info shows the log's streams and consumers. ensure creates missing ones, and enlarges them to what STREAM_* says.\nIt never shrinks or deletes any. Every storer does the same when it starts.")
 	args, err := f.parse(e.Args, 1, 1)
 	if err != nil {
 		return err
@@ -60,7 +60,7 @@ func (c *ctl) streams(ctx context.Context, e *process.Env) error {
 	case "ensure":
 		durability, err := stream.ReadDurability(ctx, c.cfg.Log.MonitorURL, conn)
 		if err != nil {
-			e.Logger.Warn("cannot tell whether the log syncs before it acknowledges; what was read before holds", "reason", err)
+			e.Logger.Warn("cannot read whether the log syncs before it acknowledges; the last known setting stays in force", "reason", err)
 		}
 		return stream.Ensure(ctx, conn, c.cfg.Shape, durability, e.Logger)
 	}

@@ -23,11 +23,11 @@ type issued struct {
 
 func (c *ctl) token(_ context.Context, e *process.Env) error {
 	f := newFlags(e, "token", "--mailbox ADDRESS[,…] | --domain DOMAIN[,…] [--for 24h] [--delete]",
-		"Makes a token that lets its holder read mailboxes over HTTP, signed by the first secret of MAILBOX_SECRET, which must be\nthat of the mailbox services. Whoever has the token may read: there is no taking it back but with the secret.")
+		"Creates a token with which its holder can read mailboxes over HTTP. It is signed by the first secret of MAILBOX_SECRET, which\nmust be the same as the mailbox services'. A token cannot be revoked before it expires, except by changing the secret.")
 	mailboxes := f.String("mailbox", "", "the mailboxes' `addresses`, separated by commas")
 	domains := f.String("domain", "", "`domains`, separated by commas: all their mailboxes")
-	life := f.Duration("for", 24*time.Hour, "how long it is valid; 90 days at most")
-	del := f.Bool("delete", false, "let it delete mail as well")
+	life := f.Duration("for", 24*time.Hour, "how long the token is valid; 90 days at most")
+	del := f.Bool("delete", false, "also allow deleting mail")
 	if _, err := f.parse(e.Args, 0, 0); err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (c *ctl) token(_ context.Context, e *process.Env) error {
 		return err
 	}
 	if len(answer.Mailboxes)+len(answer.Domains) == 0 {
-		return fmt.Errorf("%w: a token is for some --mailbox or --domain", process.ErrUsage)
+		return fmt.Errorf("%w: --mailbox or --domain is missing", process.ErrUsage)
 	}
 	keys, err := token.ParseKeys(c.cfg.Secret)
 	if err != nil {

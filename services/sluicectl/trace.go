@@ -45,7 +45,7 @@ type position struct {
 }
 
 func (c *ctl) trace(ctx context.Context, e *process.Env) error {
-	f := newFlags(e, "trace", "[flags] ID", "Tells where a mail is: accepted by whom and from whom, log, database, dead letters, cache.")
+	f := newFlags(e, "trace", "[flags] ID", "Shows where a mail is: which ingress accepted it and from whom; log, database, dead letters, cache.")
 	args, err := f.parse(e.Args, 1, 1)
 	if err != nil {
 		return err

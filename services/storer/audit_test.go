@@ -166,7 +166,7 @@ func TestAStreamThatWasMadeAgainIsAnAlarmAndStopsThePurge(t *testing.T) {
 	last := p.settled()
 	purge := func() error { return p.service.auditor.BeforePurge(ctx, "MAIL_0", 1, last) }
 	err := purge()
-	if err == nil || !strings.Contains(err.Error(), "MAIL_0:1-5") || !strings.Contains(err.Error(), "made again") {
+	if err == nil || !strings.Contains(err.Error(), "MAIL_0:1-5") || !strings.Contains(err.Error(), "created again") {
 		t.Fatalf("the purge is told %v", err)
 	}
 	why := tombstone.Stone{What: tombstone.Accepted, When: time.Now()}

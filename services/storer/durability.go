@@ -11,12 +11,13 @@ const (
 	// durabilityEvery is how often the log's servers are asked how they sync: one may have been restarted with another
 	// setting.
 	durabilityEvery = time.Minute
-	// durabilityFirst is when they are asked for the first time, and again when they do not say, then after twice as long
-	// each: at the start of all a server may not have started JetStream yet, and until it is known no mail is taken.
+	// durabilityFirst is the wait before the first request. While the setting is unknown, the request is repeated, each time after
+	// twice as long: when everything is started together, a server may not have started JetStream yet, and until the setting
+	// is known no mail is accepted.
 	durabilityFirst = time.Second
 )
 
-// watchDurability keeps what the ingresses find in the log about its acknowledgements true until ctx ends.
+// watchDurability keeps the durability that is noted in the log for the ingresses up to date until ctx ends.
 func (s *Service) watchDurability(ctx context.Context) error {
 	said, wait := "", durabilityFirst
 	for {
@@ -32,7 +33,7 @@ func (s *Service) watchDurability(ctx context.Context) error {
 			said, wait = "", durabilityEvery
 		case ctx.Err() == nil && err.Error() != said:
 			said = err.Error()
-			s.deps.Logger.Warn("cannot tell whether the log syncs before it acknowledges; what was read before holds", "reason", err)
+			s.deps.Logger.Warn("cannot read whether the log syncs before it acknowledges; the last known setting stays in force", "reason", err)
 		}
 	}
 }

@@ -17,16 +17,16 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{delay: prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:                        "sluice_pipeline_accept_to_store_seconds",
-		Help:                        "Time from the end of a mail's data at the ingress to its commit in the database; live mail only.",
+		Help:                        "Time from the end of a mail's data at the ingress to its commit in the database; without replays.",
 		Buckets:                     []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 600},
 		NativeHistogramBucketFactor: 1.1,
 	}), unread: prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_log_sync_unread",
-		Help: "1 while it cannot be read whether the log's servers sync before they acknowledge (NATS_MONITOR_URL); what was read before holds.",
+		Help: "1 while the sync setting of the log's servers cannot be read (NATS_MONITOR_URL); the last value read stays in force.",
 	})}
 	m.clockOff = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_storer_clock_off",
-		Help: "1 while this machine's clock is not trusted (more than a minute from the log's or the database's, or not compared): nothing expires.",
+		Help: "1 while this machine's clock differs by more than a minute from the log's or the database's, or was not compared; nothing expires meanwhile.",
 	})
 	m.unsynced = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_store_unsynced",

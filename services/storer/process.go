@@ -9,12 +9,12 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
-// ProcessConfig is everything a storer that is its own process can be told.
+// ProcessConfig is the whole configuration of a storer in a process of its own.
 type ProcessConfig struct {
 	Config
-	Log      logconn.Config
-	Database database.Config
-	Write    database.WriteConfig
+	Log      logconn.Config       // how to connect to the log
+	Database database.Config      // how to connect to the database
+	Write    database.WriteConfig // how mail is stored there
 }
 
 // Open connects to the log and prepares the database; it waits for neither.

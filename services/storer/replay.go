@@ -59,6 +59,6 @@ func (r reindexer) PutBatch(ctx context.Context, mails []mailstore.Mail) (mailst
 
 // PutOne leaves a mail the columns it has: it is stored, and empty ones would be no better.
 func (r reindexer) PutOne(_ context.Context, mail mailstore.Mail) (mailstore.Result, error) {
-	r.logger.Warn("a mail keeps the derived columns that it has", "id", mail.ID.String())
+	r.logger.Warn("the derived columns of a mail cannot be rewritten and stay as they are", "id", mail.ID.String())
 	return mailstore.Result{}, nil
 }

@@ -24,25 +24,25 @@ import (
 
 // Config is how the storer batches. How it stores is the database's configuration.
 type Config struct {
-	BatchRows  int       `envconfig:"STORER_BATCH_ROWS" default:"128" desc:"mails in one transaction at most"`
-	BatchBytes env.Bytes `envconfig:"STORER_BATCH_BYTES" default:"8MiB" desc:"bytes of mail in one transaction at most; a mail larger than 896KiB goes alone"`
-	Shape      stream.Shape
+	BatchRows  int          `envconfig:"STORER_BATCH_ROWS" default:"128" desc:"mails in one transaction at most"`
+	BatchBytes env.Bytes    `envconfig:"STORER_BATCH_BYTES" default:"8MiB" desc:"bytes of mail in one transaction at most; a mail larger than 896KiB has its own transaction"`
+	Shape      stream.Shape // of the log, which the storer creates and purges
 }
 
 // Deps are what the storer works with. They belong to the caller.
 type Deps struct {
-	Conn    *nats.Conn
-	Store   mailstore.Store
-	Workers int // transactions at once, one database connection each
+	Conn    *nats.Conn      // the log
+	Store   mailstore.Store // the database
+	Workers int             // concurrent transactions, each on its own database connection
 	// Turn is shared with the other workers of the process, if there are any.
 	Turn consume.Turn
-	// Retention of the database: the audit does not miss what is older.
+	// Retention is that of the database: audits do not report older mail as missing. 0 keeps all.
 	Retention time.Duration
-	// Durability tells what an acknowledgement of the log is worth; it is written to the log for the ingresses.
+	// Durability finds out whether the log syncs before it acknowledges; the storer notes it in the log for the ingresses.
 	Durability func(context.Context) (stream.Durability, error)
 	Logger     *slog.Logger
-	Metrics    prometheus.Registerer
-	Health     *obs.Health
+	Metrics    prometheus.Registerer // where the service registers its metrics
+	Health     *obs.Health           // where the service registers its checks for /readyz
 }
 
 const (
@@ -114,7 +114,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	// Before the first mail is judged by its age.
 	if err := s.checkVitals(ctx); err != nil && ctx.Err() == nil {
-		s.deps.Logger.Warn("asking log and database about themselves", "error", err)
+		s.deps.Logger.Warn("reading the state of the log and the database", "error", err)
 	}
 	var group lifecycle.Group
 	group.Add("worker", finishGrace, s.worker.Run)
@@ -132,7 +132,7 @@ func Prepare(ctx context.Context, shape stream.Shape, deps Deps) error {
 	err := await.Until(ctx, deps.Logger, "the log to be ready", func(ctx context.Context) error {
 		durability, err := deps.Durability(ctx)
 		if err != nil {
-			deps.Logger.Warn("cannot tell whether the log syncs before it acknowledges; what was read before holds", "reason", err)
+			deps.Logger.Warn("cannot read whether the log syncs before it acknowledges; the last known setting stays in force", "reason", err)
 		}
 		return stream.Ensure(ctx, deps.Conn, shape, durability, deps.Logger)
 	})

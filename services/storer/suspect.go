@@ -30,10 +30,10 @@ func hitsAll(err, state error) error {
 	return &mailstore.Error{Class: mailstore.Pause, Op: "storing mail, and a probe as well", Err: fmt.Errorf("%w; %w", err, state)}
 }
 
-// judge decides about the suspects. A mail is at fault, and a dead letter, only if it fails in every trial, whole and
-// with empty derived columns, while the database takes a probe before each trial and after the last. A state
-// of the server fails the probes, and one that comes and goes lets the mail pass in between: neither buries any mail.
-// All suspects of a batch go through the trials together, so that many take no longer than one.
+// judge decides about the suspects. A mail is at fault, and becomes a dead letter, only if it fails in every trial, both complete and
+// with empty derived columns, while the database accepts a probe before each trial and after the last. If the server is at fault,
+// the probes fail too; if its fault comes and goes, the mail succeeds in one of the trials. In neither case is a mail buried.
+// All suspects of a batch are tried together, so that many take no longer than one.
 func (a *attempt) judge(ctx context.Context) {
 	for n := range trials {
 		if len(a.suspects) == 0 || !pause(ctx, time.Duration(n)*trialPause) || !a.probePasses(ctx) {
@@ -51,7 +51,7 @@ func (a *attempt) judge(ctx context.Context) {
 		return
 	}
 	for _, s := range a.suspects {
-		a.verdicts[s.index] = consume.Dead(fmt.Sprintf("the database refuses the mail, alone in %d trials, and takes other mail: %v", trials, s.err))
+		a.verdicts[s.index] = consume.Dead(fmt.Sprintf("the database refuses the mail (alone, in %d attempts) and accepts other mail: %v", trials, s.err))
 	}
 }
 

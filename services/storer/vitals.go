@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// vitalsEvery is how often log and database are asked about themselves.
+	// vitalsEvery is how often the state of the log and the database is read.
 	vitalsEvery = 30 * time.Second
-	// maxClockSkew is how far this machine's clock may be from the log's and the database's: beyond it nothing expires, because
-	// a clock that is ahead would have new mail acknowledged unstored, and partitions with mail dropped.
+	// maxClockSkew is how far this machine's clock may differ from those of the log and the database. Beyond it nothing expires,
+	// because with a clock that is ahead, new mail would be acknowledged without being stored, and partitions with mail dropped.
 	maxClockSkew = 60 * time.Second
 )
 
-// watchVitals asks log and database about themselves until ctx ends.
+// watchVitals reads the state of the log and the database until ctx ends.
 func (s *Service) watchVitals(ctx context.Context) error {
 	for {
 		if err := s.checkVitals(ctx); err != nil && ctx.Err() == nil {
-			s.deps.Logger.Warn("asking log and database about themselves", "error", err)
+			s.deps.Logger.Warn("reading the state of the log and the database", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -63,7 +63,7 @@ func (s *Service) checkVitals(ctx context.Context) error {
 		unsynced = 1
 	}
 	if unsynced > s.unsynced {
-		s.deps.Logger.Warn("innodb_flush_log_at_trx_commit is not 1: a power failure of the database loses mail that the log may have let go")
+		s.deps.Logger.Warn("innodb_flush_log_at_trx_commit is not 1: a power failure of the database can lose mail that is no longer in the log")
 	}
 	s.unsynced = unsynced
 	s.metrics.unsynced.Set(unsynced)
@@ -77,14 +77,14 @@ func (s *Service) trust(ctx context.Context, why error) {
 	if why == nil {
 		s.metrics.clockOff.Set(0)
 		if s.clockOff {
-			s.deps.Logger.Info("this machine's clock can be trusted: mail expires again")
+			s.deps.Logger.Info("this machine's clock is right again: mail expires as usual")
 		}
 		s.clockOff = false
 		return
 	}
 	s.metrics.clockOff.Set(1)
 	if !s.clockOff && ctx.Err() == nil {
-		s.deps.Logger.Error("this machine's clock cannot be trusted: no mail expires and none is dropped until it can", "reason", why)
+		s.deps.Logger.Error("this machine's clock cannot be trusted: until it is right, no mail expires and none is dropped", "reason", why)
 	}
 	s.clockOff = true
 }

@@ -1,5 +1,5 @@
-// Package embedded is Memcached inside the process, for when nothing is installed: the text protocol over an
-// in-memory cache, reached through a pipe instead of a socket, so that the client code is the same.
+// Package embedded is a cache server inside the process, for machines without Memcached. It speaks Memcached's text protocol
+// over an in-process pipe instead of a socket, so that the client code is the same.
 package embedded
 
 import (

@@ -1,7 +1,7 @@
-// Package charset turns text in any charset that mail is written in into UTF-8.
+// Package charset converts text in the charsets of mail to UTF-8.
 //
-// Like all of mailparse it never fails: what does not fit the declared charset is guessed or replaced by
-// U+FFFD, and ok says that this was so.
+// Like all of mailparse it never fails: when bytes are not valid in the declared charset, another charset is guessed or they
+// are replaced by U+FFFD, and ok is false.
 package charset
 
 import (

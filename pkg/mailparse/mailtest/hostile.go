@@ -1,4 +1,4 @@
-// Package mailtest makes mails for the tests of all that must take any mail.
+// Package mailtest makes hostile mails, for tests of code that must handle any mail.
 package mailtest
 
 import (

@@ -1,6 +1,6 @@
-// Package transfer undoes the content transfer encodings of mail (RFC 2045 section 6).
+// Package transfer decodes the content transfer encodings of mail (RFC 2045 section 6).
 //
-// It never fails: damaged text is decoded as far as it goes, and clean says whether it was whole.
+// It never fails: damaged text is decoded as far as possible, and clean says whether it was undamaged.
 package transfer
 
 import (

@@ -1,4 +1,4 @@
-// Package mysql keeps mail in MySQL or MariaDB. Its SQL is what MySQL 8.4 and MariaDB 10.11 both understand.
+// Package mysql keeps mail in MySQL or MariaDB. It uses only SQL that both MySQL 8.4 and MariaDB 10.11 support.
 package mysql
 
 import (

@@ -55,8 +55,8 @@ func (s *Store) dialect() sqlstore.Dialect {
 // keyArgs is the parameters of mailKey.
 func keyArgs(id ulid.ULID) []any { return []any{mailstore.Day(id), id[:]} }
 
-// diagnose asks whether a server that has become read-only is why the driver gave up a connection: the driver turns
-// that error into a bad connection, so that the next one may find the new primary.
+// diagnose finds out whether the driver closed a connection because the server has become read-only. The driver reports
+// that as a bad connection, so that the next connection may find the new primary.
 func (s *Store) diagnose(ctx context.Context, err error) error {
 	var readOnly bool
 	if !errors.Is(err, driver.ErrBadConn) || s.read.QueryRowContext(ctx, "SELECT @@global.read_only").Scan(&readOnly) != nil || !readOnly {
@@ -72,9 +72,8 @@ func (s *Store) transaction(ctx context.Context, fn func(*sql.Tx) error) error {
 // insert writes a batch and returns how many of its mails were new.
 func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (int, error) {
 	w := writer{tx: tx, now: time.Now().UTC().Truncate(time.Millisecond), packer: s.packer}
-	// A mail that is there keeps its bytes as they are, or, when it was deleted from every mailbox, has none any more; lines
-	// of mailboxes that are there, deleted or not, stay as they are. So storing again changes nothing, but for a line that was
-	// lost.
+	// Storing a mail again changes nothing but lines of mailboxes that are lost: a mail that is there keeps its bytes (or none,
+	// when it was deleted from every mailbox), and rows of inbox that are there, deleted or not, stay as they are.
 	if err := w.mails(ctx, b.Mails); err != nil {
 		return 0, err
 	}

@@ -30,9 +30,9 @@ func classOf(err error) (mailstore.Class, string) {
 	case sqlite3.SQLITE_IOERR:
 		return mailstore.Pause, "the disk is failing"
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_AUTH:
-		return mailstore.Pause, "may this user write to the file and its folder?"
+		return mailstore.Pause, "check that this user may write to the file and its directory"
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
-		return mailstore.Pause, "the file is damaged: move it away, start again, and replay the log into the new one"
+		return mailstore.Pause, "the file is damaged: move it away, restart, and replay the log into the new file"
 	case sqlite3.SQLITE_NOMEM:
 		return mailstore.Pause, "out of memory"
 	case sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE:

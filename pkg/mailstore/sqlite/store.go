@@ -1,5 +1,5 @@
-// Package sqlite keeps mail in one SQLite file: the store of a machine on which nothing is installed. Other processes
-// may read the file, and write to it, at the same time.
+// Package sqlite keeps mail in one SQLite file, for machines without a database server. Other processes
+// may read and write the file at the same time.
 package sqlite
 
 import (
@@ -23,10 +23,10 @@ import (
 
 // Config is which file to use and how.
 type Config struct {
-	Path      string
-	Codec     mailstore.Codec // how bodies are packed
-	Retention time.Duration   // mails older are not stored, and are dropped; rounded up to days; 0 keeps all
-	ReadOnly  bool            // for a second process that only looks: never creates the file or writes to it
+	Path      string          // of the database file; created when missing
+	Codec     mailstore.Codec // compression of bodies
+	Retention time.Duration   // older mail is deleted and no longer stored; rounded up to days; 0 keeps all
+	ReadOnly  bool            // for a process that only reads: never creates the file or writes to it
 }
 
 const (

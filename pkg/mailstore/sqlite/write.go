@@ -65,9 +65,8 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (stored i
 		}
 		defer (*statement).Close()
 	}
-	// A mail that is there keeps its bytes as they are, or, when it was deleted from every mailbox, has none any more; lines
-	// of mailboxes that are there, deleted or not, stay as they are. So storing again changes nothing, but for a line that was
-	// lost.
+	// Storing a mail again changes nothing but lines of mailboxes that are lost: a mail that is there keeps its bytes (or none,
+	// when it was deleted from every mailbox), and rows of inbox that are there, deleted or not, stay as they are.
 	for i := range b.Mails {
 		if err := w.store(ctx, tx, &b.Mails[i]); err != nil {
 			return 0, err

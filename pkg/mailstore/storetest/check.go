@@ -49,6 +49,23 @@ func sumsAndLines(t *testing.T, open Open) {
 	got, err = s.SumOf(t.Context(), nil)
 	sum("none by id", got, err, mailstore.Sum{})
 
+	var every, few mailstore.LineSum
+	for _, l := range lines {
+		every.Add(l)
+		if l.ID == ids[700] || l.ID == ids[701] { // the ids descend
+			few.Add(l)
+		}
+	}
+	lineSum := func(what string, from, to ulid.ULID, want mailstore.LineSum) {
+		t.Helper()
+		if got, err := s.SumLines(t.Context(), from, to); err != nil || got != want {
+			t.Errorf("%s: %+v (%v), want %+v", what, got, err, want)
+		}
+	}
+	lineSum("all lines", ulid.ULID{}, mailstore.LastID(), every)
+	lineSum("the lines of two", ids[701], ids[700], few)
+	lineSum("no lines", absent.ID, absent.ID, mailstore.LineSum{})
+
 	other := mailstore.Line{Mbox: mailstore.Mbox("c@example.com"), ID: ids[0]}
 	if n, err := s.Lines(t.Context(), append(lines, other)); err != nil || n != len(lines) {
 		t.Errorf("%d lines (%v), want %d", n, err, len(lines))

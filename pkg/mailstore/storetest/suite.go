@@ -1,4 +1,4 @@
-// Package storetest is the suite that every mailstore.Store has to pass.
+// Package storetest has the tests that every mailstore.Store must pass.
 package storetest
 
 import (
@@ -10,8 +10,8 @@ import (
 
 // Options is what a test asks of the store it gets.
 type Options struct {
-	Codec     mailstore.Codec
-	Retention time.Duration
+	Codec     mailstore.Codec // compression of bodies
+	Retention time.Duration   // as in the configuration of a store; 0 keeps all
 	// Exec is set by Open, when it is not nil, to what runs a statement in the database.
 	Exec *func(statement string)
 }

@@ -1,5 +1,5 @@
-// Package frozen has a map that is read without a lock while it changes: a Builder changes it, and freezes what readers
-// get. What was frozen never changes, and a change copies a thousandth of the whole.
+// Package frozen has a map that can be read without a lock while it is changed: a Builder makes the changes, and freezes a
+// version for readers. A frozen version never changes. A change copies about a thousandth of the map.
 package frozen
 
 import (

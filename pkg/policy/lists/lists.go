@@ -1,10 +1,11 @@
-// Package lists matches a mail with what an operator has denied and allowed: networks, HELO names, senders, domains of
-// senders, recipients. An entry that allows beats every one that denies.
+// Package lists matches a mail with the entries that an operator has denied and allowed: networks, HELO names, senders, domains
+// of senders, recipients. An allow entry takes precedence over every deny entry.
 //
-//	Builder.Set, Remove ──▶ Freeze ──▶ Set.Match, of any number of readers without a lock
+//	Builder.Set, Remove ──▶ Freeze ──▶ Set.Match, by any number of readers without a lock
 //
-// Networks are a tree, which a change shares but for the nodes on its way; names are a map of frozen shards. So a change
-// costs what it changes, and a mail what it has. Whether an entry has expired is looked at when it matches.
+// Networks are kept in a tree, of which a change copies only the nodes on its path; names are kept in a frozen.Map. So a change
+// copies only a small part of the entries, and matching a mail takes one lookup for each of its names. Expiry is checked when an
+// entry matches.
 package lists
 
 import (

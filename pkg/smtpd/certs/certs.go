@@ -1,8 +1,8 @@
-// Package certs keeps the certificates of a TLS server: a pair that serves everybody, and a directory of pairs for those
-// who ask for a name (SNI). Files are read again when they change, so that an ACME client needs no restart or signal; while
-// a pair cannot be read the last good one stays in use.
+// Package certs has the certificates of a TLS server, each a pair of a certificate file and a key file: a default pair, and a
+// directory of pairs for clients that ask for a name (SNI). Files are read again when they change, so an ACME client needs no
+// restart or signal. While a changed pair cannot be read, the previous one stays in use.
 //
-//	files ──▶ refresh, at most once a second, by whoever comes ──▶ set (immutable) ──▶ Get, of any number of handshakes
+//	files ──▶ refresh, at most once a second, during a handshake ──▶ set (immutable) ──▶ Get, by any number of handshakes
 package certs
 
 import (
@@ -76,7 +76,7 @@ type set struct {
 func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
 	s := &Store{
 		cfg: cfg, logger: logger, now: time.Now, warned: make(map[string]time.Time), failed: make(map[string]stamps),
-		expiry: prometheus.NewDesc("sluice_smtp_tls_cert_expiry_days", "Days until a certificate expires, by the name of its pair in our configuration.", []string{"name"}, nil),
+		expiry: prometheus.NewDesc("sluice_smtp_tls_cert_expiry_days", "Days until a certificate expires, by the name of its files in the configuration.", []string{"name"}, nil),
 	}
 	pairs, err := s.find()
 	for i := range pairs {

@@ -143,7 +143,7 @@ func TestExpiryIsSeen(t *testing.T) {
 	s := open(t, Config{Dir: dir})
 	s.expect("", 60) // a second more than 14 days are not left
 	days := `
-		# HELP sluice_smtp_tls_cert_expiry_days Days until a certificate expires, by the name of its pair in our configuration.
+		# HELP sluice_smtp_tls_cert_expiry_days Days until a certificate expires, by the name of its files in the configuration.
 		# TYPE sluice_smtp_tls_cert_expiry_days gauge
 		sluice_smtp_tls_cert_expiry_days{name="new"} 50
 		sluice_smtp_tls_cert_expiry_days{name="old"} 4

@@ -1,5 +1,5 @@
-// Package limits counts the connections of an SMTP server: all of them, those of one address, those of one network, and
-// how many one network opens in a minute.
+// Package limits bounds the connections of an SMTP server: in total, per address, per network, and new ones per network in a
+// minute.
 package limits
 
 import (

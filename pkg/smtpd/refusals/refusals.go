@@ -1,8 +1,8 @@
-// Package refusals makes visible what an SMTP server refuses: a counter by reason, and a log line for each refusal,
-// few enough to be read and exact enough to be counted.
+// Package refusals reports what an SMTP server refuses: with a counter by reason, and with log lines that are few enough to
+// read and exact enough to count.
 //
-// Of one reason and one network, the first lines of a minute are written whole. The others of that minute are counted,
-// and the number is written at its end as left_out. So
+// For each pair of reason and network, the first refusals of a minute get a line each. The others of that minute are counted,
+// and their number is logged afterwards as left_out. So
 //
 //	jq 'select(.msg == "rejected") | .left_out // 1'
 //

@@ -1,6 +1,6 @@
-// Package spool holds mail bodies between the end of the wire and the log: small ones in memory, large ones
-// (or all, once the memory budget is used up) in an unlinked temporary file that vanishes with the process.
-// Both are bounded for the whole process, and size and SHA-256 are known the moment the last byte is in.
+// Package spool holds the bytes of a mail from their arrival until the log has them. Small mails are in memory; large ones, and
+// all of them once the memory budget is used up, are in an unlinked temporary file, which disappears with the process.
+// Memory and disk are bounded for the whole process. Size and SHA-256 are known as soon as the last byte has arrived.
 package spool
 
 import (
@@ -212,7 +212,7 @@ func (p *Pool) register(reg prometheus.Registerer) error {
 	}, []string{"reason"})
 	p.shedCount = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_spool_shed_total",
-		Help: "Uploads given up because they stood still, or their network had more than its share, while others needed room.",
+		Help: "Uploads ended to make room for others, because they stood still or their network had more than its share.",
 	})
 	gauge := func(name, help string, value *atomic.Int64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help},
@@ -220,8 +220,8 @@ func (p *Pool) register(reg prometheus.Registerer) error {
 	}
 	for _, c := range []prometheus.Collector{
 		p.refused, p.shedCount,
-		gauge("sluice_spool_memory_bytes", "Memory held by mails in flight.", &p.memory.used),
-		gauge("sluice_spool_disk_bytes", "Disk held by mails in flight.", &p.disk.used),
+		gauge("sluice_spool_memory_bytes", "Bytes in memory of mails that are being received.", &p.memory.used),
+		gauge("sluice_spool_disk_bytes", "Bytes on disk of mails that are being received.", &p.disk.used),
 		gauge("sluice_spool_files", "Temporary files open.", &p.files),
 	} {
 		if err := reg.Register(c); err != nil {

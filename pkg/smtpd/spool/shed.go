@@ -9,7 +9,7 @@ import (
 )
 
 // ErrShed says that the room of a mail was given to others. The SMTP answer is 421 4.3.1.
-var ErrShed = errors.New("the upload was given up: its room is needed and it does not get on")
+var ErrShed = errors.New("the upload was ended: it makes too little progress, and its room is needed")
 
 // takeDisk accounts n bytes of temporary files for b. When the bound is reached it takes them from uploads that do not
 // get on; false when there is none. nil stands for a mail that has nothing yet.

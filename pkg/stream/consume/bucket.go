@@ -36,7 +36,7 @@ func (d *driver) follow(ctx context.Context) {
 			return
 		}
 		if n == 1 { // not for what the next try cures
-			d.logger.Warn("cannot read the marks; mail that was delivered several times waits for it", "bucket", stream.MarksBucket, "reason", err)
+			d.logger.Warn("cannot read the marks; mail that was delivered several times waits until they can be read", "bucket", stream.MarksBucket, "reason", err)
 		}
 		wait.For(ctx, d.pace.Backoff(n))
 	}
@@ -80,7 +80,7 @@ func (d *driver) learn(entry jetstream.KeyValueEntry) {
 	if entry.Operation() == jetstream.KeyValuePut {
 		k = new(settle.Mark)
 		if err := json.Unmarshal(entry.Value(), k); err != nil {
-			d.logger.Warn("a mark cannot be read; it counts for nothing", "key", entry.Key(), "error", err)
+			d.logger.Warn("a mark cannot be read and is ignored", "key", entry.Key(), "error", err)
 			k = new(settle.Mark)
 		}
 	}

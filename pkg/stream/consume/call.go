@@ -30,13 +30,13 @@ func (d *driver) work(ctx, handling context.Context) {
 	}
 }
 
-// verdicts are those of the handler. When some mails are damaged it is not called: they are dead, and the others still to be
+// verdicts are those of the handler, which is given verified mails unless it wants none. When some mails are damaged it is not called: they are dead, and the others still to be
 // handled.
 func (d *driver) verdicts(ctx context.Context, mails []*settle.Mail) ([]settle.Verdict, error) {
 	batch, verdicts, damaged := make([]*stream.Message, len(mails)), make([]settle.Verdict, len(mails)), false
 	for i, it := range mails {
 		batch[i] = it.Message
-		if it.Bad == nil && !it.Verified {
+		if it.Bad == nil && !it.Verified && !d.cfg.Unverified {
 			it.Bad, it.Verified = it.Verify(), true
 		}
 		if it.Bad != nil {
@@ -83,8 +83,8 @@ func (d *driver) bury(ctx context.Context, j *settle.Job) {
 	d.tell(func(s *settle.Settler, now time.Time) { s.Buried(now, j, err) })
 }
 
-// purged says whether a large mail has left the log while it was in our hands: retention removes only what is settled, so
-// another process has stored it, and its parts are missing for no fault of its own.
+// purged says whether a large mail was purged from the log while this process handled it. Retention purges only settled mail, so
+// another process has stored the mail. Then missing parts do not mean that it is damaged.
 func (d *driver) purged(ctx context.Context, m *stream.Message) bool {
 	if m.Envelope.GetParts() == 0 {
 		return false
@@ -98,6 +98,6 @@ func (d *driver) purged(ctx context.Context, m *stream.Message) bool {
 func (e *engine) finish(d *delivery, word func() error) {
 	e.held.drop(d)
 	if err := word(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
-		e.logger.Debug("the log did not hear of a settled message and will deliver it again", "sequence", d.record.Sequence, "error", err)
+		e.logger.Debug("an acknowledgement did not reach the log, which will deliver the message again", "sequence", d.record.Sequence, "error", err)
 	}
 }

@@ -86,7 +86,7 @@ func (d *discovery) missing(ctx context.Context, name string, err error) {
 	shard, _ := stream.Shard(name)
 	if said := name + err.Error(); !d.known[shard] && d.waiting != said && ctx.Err() == nil {
 		d.waiting = said
-		d.logger.Warn("waiting for the log's streams and consumers (storer migrate creates them); trying until they are there",
+		d.logger.Warn("waiting for the log's streams and consumers (storer migrate creates them); retrying until they exist",
 			"stream", name, "reason", err)
 	}
 }

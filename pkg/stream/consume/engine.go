@@ -22,10 +22,10 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/internal/wait"
 )
 
-// engine is what a Worker and a Replay have in common:
+// engine has what a Worker and a Replay have in common:
 //
 //	fetch (a goroutine per shard) ─▶ Settler ─▶ jobs (Workers goroutines) ─▶ Handler ─▶ Settler ─▶ acknowledge, bury, again
-//	        ▲ waits while something is away          marks (a goroutine) ─▶ the log's bucket     held: extended until settled
+//	        ▲ waits while the database is down       marks (a goroutine) ─▶ the log's bucket     held: extended until settled
 type engine struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream

@@ -48,7 +48,7 @@ func (f *fetcher) run(ctx context.Context) {
 		}
 		f.note(name, fmt.Errorf("waiting for %s: %w", name, err))
 		if n == 1 { // not for what the next try cures
-			f.logger.Warn("waiting for the log; trying until it is there", "stream", name, "reason", err)
+			f.logger.Warn("waiting for the log; retrying until it answers", "stream", name, "reason", err)
 		}
 		wait.For(ctx, f.pace.Backoff(n))
 	}

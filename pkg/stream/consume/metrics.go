@@ -45,10 +45,10 @@ func newWorkerMetrics(reg prometheus.Registerer, consumer, source string) (*work
 		reg:          reg,
 		batchSize:    histogram("sluice_consume_batch_size", "Mails per call of the handler.", prometheus.ExponentialBuckets(1, 2, 11)),
 		handle:       histogram("sluice_consume_handle_seconds", "Time one call of the handler took.", prometheus.ExponentialBuckets(0.001, 2, 16)),
-		age:          histogram("sluice_consume_age_seconds", "Time from the log taking a mail to the handler being done with it.", prometheus.ExponentialBuckets(0.001, 2.5, 16)),
+		age:          histogram("sluice_consume_age_seconds", "Time from the log taking a mail until the handler has finished it.", prometheus.ExponentialBuckets(0.001, 2.5, 16)),
 		redeliveries: counter("sluice_consume_redeliveries_total", "Mails that were delivered again."),
-		dead:         counter("sluice_consume_dead_total", "Mails that could not be handled: dead letters, or skipped where there are none."),
-		faults:       counter("sluice_consume_faults_total", "Calls of the handler with a single mail that panicked or gave no verdict."),
+		dead:         counter("sluice_consume_dead_total", "Mails that could not be handled: they became dead letters, or were skipped by a consumer without dead letters."),
+		faults:       counter("sluice_consume_faults_total", "Calls of the handler with a single mail that panicked or returned no verdict."),
 		lag:          perShard("sluice_consume_lag", "Messages in the log that are not settled yet; each has one mail or several."),
 		unacked:      perShard("sluice_consume_oldest_unacked_seconds", "Age of the oldest mail in the log that is not settled yet."),
 	}
@@ -64,7 +64,7 @@ func newWorkerMetrics(reg prometheus.Registerer, consumer, source string) (*work
 // watch adds the gauge that says whether the engine waits.
 func (m *workerMetrics) watch(e *engine) {
 	paused := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sluice_consume_paused", Help: "1 while the worker waits for something that is away.",
+		Name: "sluice_consume_paused", Help: "1 while the worker waits for the log, the database or another dependency.",
 		ConstLabels: prometheus.Labels{"consumer": e.cfg.Consumer, "source": sourceLive},
 	}, func() float64 {
 		if ask(e.driver, (*settle.Settler).Trouble) != nil {

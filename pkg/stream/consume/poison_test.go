@@ -308,3 +308,15 @@ func TestDamagedMailOfAPackIsBuriedByItself(t *testing.T) {
 		}
 	}
 }
+
+// A handler whose readers compare the bytes themselves gets the damaged mail, too, and nothing is hashed for it.
+func TestUnverifiedMailIsHandledAsItIs(t *testing.T) {
+	f := streamtest.New(t, 64<<20)
+	ids, _ := f.SpoiltPack(0, 3, raws(8, nil)...)
+	rec := streamtest.NewRecorder(nil)
+	f.Worker(consume.Config{Grave: dead.New(f.NC), Unverified: true}, rec)
+	streamtest.Eventually(t, "settled", f.Settled)
+	if buried := letters(t, f); rec.Total() != 8 || rec.Count(ids[3]) != 1 || len(buried) != 0 {
+		t.Errorf("%d handled, dead letters %+v", rec.Total(), buried)
+	}
+}

@@ -20,25 +20,25 @@ import (
 var (
 	// ErrReplayMismatch: a replay of that name is under way with other parameters or another target.
 	ErrReplayMismatch = errors.New("a replay of this name runs with other parameters or another target")
-	// ErrReplayOvertaken: the log was 90 % full and needed the room that the replay still wanted to read.
+	// ErrReplayOvertaken: the log was 90 % full and needed the room of mail that the replay had not read yet.
 	ErrReplayOvertaken = errors.New("the log needed the room and purged mail this replay had not read yet")
 )
 
-// Replay hands a stretch of the log to a handler again, beside live traffic. Its place in the log is kept by
-// consumers of its own, so it can be interrupted, continued and shared; while it runs, retention waits for it.
+// Replay passes a range of the log to a handler again, in parallel with live traffic. It has consumers of its own, which keep its
+// position in the log. So it can be interrupted, continued and shared. While it runs, retention waits for it.
 type Replay struct {
-	// Name makes the replay resumable, and shared by all processes that run it under this name. Letters,
-	// digits, - and _. Empty: a random one.
+	// Name makes the replay resumable: all processes that use the same name share one replay. Letters, digits, - and _.
+	// Empty: a random name.
 	Name string
 	// Target says where the mails go (service and database, without secrets). A second process with another
 	// target is refused.
 	Target string
-	// Parameters is the range and the filters as the operator typed them: what a resuming or joining process
-	// must repeat, although "24h ago" is another time by then. Empty: made from the fields below.
+	// Parameters is the range and the filters as the operator typed them. A process that resumes or joins the replay must give
+	// the same text, although "24h ago" means another time by then. Empty: made from the fields below.
 	Parameters string
 
-	// Since and Until bound by the time the log took the mail; FromSeq and ToSeq by sequence. Zero: open. What
-	// arrives after the start is never part of it.
+	// Since and Until select by the time at which the log took the mail, FromSeq and ToSeq by sequence. Zero: no bound. Mail that
+	// arrives after the start is never part of the replay.
 	Since, Until   time.Time
 	FromSeq, ToSeq uint64
 	// Shards to replay; none means all.
@@ -55,7 +55,7 @@ type Replay struct {
 	BatchMails, BatchBytes, Workers int
 	Grave                           Grave
 	Ready                           func(ctx context.Context) error
-	// Pace is every wait of the replay; tests shorten it.
+	// Pace has all waiting times of the replay; tests shorten them.
 	Pace pace.Pace
 
 	// Progress, when set, is called about every second, and once at the end.
@@ -66,7 +66,7 @@ type Replay struct {
 type ReplayProgress struct {
 	// Read of Total messages of the log are settled; a message carries one mail or several.
 	Read, Total uint64
-	// Rate is messages per second, of late, of all processes.
+	// Rate is the recent rate of all processes together, in messages per second.
 	Rate float64
 	// Left is the estimated time to the end, 0 when unknown.
 	Left time.Duration

@@ -79,7 +79,7 @@ func (r *replayRun) consumer(b replays.Range) jetstream.ConsumerConfig {
 func (r *replayRun) follow(ctx context.Context, end context.CancelCauseFunc) {
 	for n := 0; ctx.Err() == nil; n++ {
 		if err := r.followOnce(ctx, end); err != nil && ctx.Err() == nil {
-			r.engine.logger.Debug("following the replay's entry", "error", err)
+			r.engine.logger.Debug("watching the replay's entry", "error", err)
 		}
 		wait.For(ctx, r.engine.pace.Backoff(n))
 	}

@@ -6,11 +6,11 @@ import "github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 // the handler.
 type Verdict = settle.Verdict
 
-// Done: the mail is where it belongs, committed. With the last mail of a message, that is acknowledged to the log.
+// Done: the mail has been handled, and the result is committed. When all mails of a message are done, the message is acknowledged.
 func Done() Verdict { return settle.Done() }
 
-// Retry: nothing is wrong with the mail, but what the handler needs (the database) is away. The worker stops
-// fetching, keeps the mail and calls the handler with it again, for as long as it takes.
+// Retry: nothing is wrong with the mail, but something that the handler needs, such as the database, is not available. The worker
+// stops fetching, keeps the mail and calls the handler with it again until it succeeds.
 func Retry(err error) Verdict { return settle.Retry(err) }
 
 // Dead: the mail can never be handled, however often it is tried. The whole mail goes to the dead letters with

@@ -39,29 +39,33 @@ type Grave interface {
 
 // Config says what a worker consumes and how much of it at once. Zero values mean the defaults.
 type Config struct {
-	// Consumer is the durable consumer, the same on every shard: Storer, Cachewarmer or one of your own.
+	// Consumer is the name of the durable consumer, the same on every shard: Storer, Cachewarmer or one of your own.
 	// Replicas of a service share it.
 	Consumer string
-	// CreateConsumer makes the consumer on every shard that lacks it, delivering what the log has from its
-	// start. Not for Storer and Cachewarmer, which Ensure makes.
+	// CreateConsumer creates the consumer on every shard that lacks it; it then delivers all that the log has.
+	// Not for Storer and Cachewarmer, which Ensure creates.
 	CreateConsumer bool
-	// BatchMails and BatchBytes bound one batch (128, 8 MiB). Bytes are those in the log's messages: a
-	// large mail counts as its head. A message with more mails than BatchMails is handled in several batches.
+	// BatchMails is the largest number of mails in one call of the handler [128]. A message with more mails is handled in
+	// several calls.
 	BatchMails int
+	// BatchBytes bounds the bytes in one call of the handler [8 MiB]. They are counted as in the log's messages: of a large mail
+	// only the head counts.
 	BatchBytes int
-	// Workers is how many batches are handled at once, over all shards (4).
+	// Workers is the number of concurrent calls of the handler, over all shards [4].
 	Workers int
-	// Grave takes the mails that can never be handled: each consumer names where its poison goes. Without one they are
-	// counted and skipped.
+	// Grave takes mail that can never be handled, for example as dead letters. Without one such mail is counted and skipped.
 	Grave Grave
+	// Unverified hands mail to the handler without comparing its bytes with the SHA-256 of its envelope: for a handler whose
+	// readers compare them.
+	Unverified bool
 	// Turn, when set, is shared by the workers of this process.
 	Turn Turn
-	// Ready, when set, is asked before anything is fetched: mail that is fetched while the database is away
-	// would use up a delivery when the process stops.
+	// Ready, when set, must return nil before anything is fetched. Otherwise mail that was fetched while the database is down
+	// would be delivered once more, and counted so, each time the process restarts.
 	Ready func(ctx context.Context) error
-	// StopWithin is how long handlers may still work after Run's context has ended (4 s).
+	// StopWithin is how long handlers may still work after Run's context has ended [4 s].
 	StopWithin time.Duration
-	// Pace is every wait of the worker; tests shorten it.
+	// Pace has all waiting times of the worker; tests shorten them.
 	Pace pace.Pace
 }
 

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// committer decides what becomes of the small mails of one shard. It is a state machine: its methods tell it what
-// happened and what time it is; what is to be done about it collects in out until take fetches it. No clock, goroutine
-// or connection is in it, so every order of events can be tested. driver.go does what it says.
+// committer decides what happens to the small mails of one shard. It is a state machine: its methods tell it what
+// happened and at what time, and it collects the resulting actions in out until take fetches them. It has no clock, goroutine
+// or connection, so every order of events can be tested. driver.go carries out the actions.
 //
 //	add ─▶ queue ─cut─▶ pack ─send─▶ on its way ─answered─┬─ stored, full, refused ─▶ settle
 //	        │            ▲                                 └─ unknown, busy, copy ─▶ waits ─tick─▶ send, same id and bytes
 //	        └────────────┴──── leave, expire: told what is known by then
 //
-// Mails that arrive while packs are on their way make up the next one: packs grow with the load, and a committer that
+// Mails that arrive while packs are on their way form the next pack. So packs grow with the load, and a committer that
 // has little to do adds no delay.
 type committer struct {
 	limits
@@ -46,17 +46,18 @@ const (
 
 // limits are what a committer is tuned by.
 type limits struct {
-	// inFlight is how many packs may be undecided before the next one is made; the second is made only when half of what
-	// fits waits. Measured (bench commit): more, and smaller ones, are slower on one server, and make p99 worse on three.
+	// inFlight is how many packs may be undecided before another one is made. The second one is made only when half of what
+	// fits into it is waiting. Measured (bench commit): more and smaller packs are slower on one server, and make p99 worse on
+	// three.
 	inFlight int
-	// linger is how long a second pack waits for more mail. After a pack, as many mails as its senders and the queue can
-	// bring are waited for, gatherTimes as long as it took: between two mails of a sender there are four round trips
-	// under the same load. Measured (bench accept, 64 senders of 4 KB): 63 mails in a message instead of 30, two thirds of
-	// the log's processor time, and four ingresses accept 0.93 instead of 0.64 times what one does. Never longer than
-	// gatherMost. A lone sender does not wait: one mail is all that is expected.
+	// linger is how long a second pack waits for more mail. After a pack has been answered, the next one waits for as many mails
+	// as the senders of that pack and the queue can bring, for up to gatherTimes the duration of that pack, because a sender
+	// needs four round trips under the same load before its next mail. Measured (bench accept, 64 senders of 4 KB): 63 mails in a
+	// message instead of 30, two thirds of the log's processor time, and four ingresses accept 0.93 instead of 0.64 times what
+	// one does. The wait is never longer than gatherMost. A single sender does not wait, because only one mail is expected.
 	linger, gatherMost time.Duration
-	// answer is how long one attempt waits. An election of a leader takes 4 to 9 seconds; a second attempt during it
-	// costs little, a fsync that takes longer than this costs a copy.
+	// answer is how long one attempt waits for its answer. An election of a leader takes 4 to 9 seconds, and a second attempt
+	// during it costs little. When a fsync takes longer than this, the log gets the pack twice.
 	answer time.Duration
 	// pause is the wait before a second attempt, doubled for each further one up to longest.
 	pause, longest time.Duration
@@ -211,7 +212,7 @@ func (c *committer) expire(now time.Time) {
 	}
 }
 
-var errExpired = errors.New("its time is over")
+var errExpired = errors.New("its deadline has passed")
 
 // advance sends what may be sent now.
 func (c *committer) advance(now time.Time) {

@@ -244,7 +244,7 @@ func TestUnconfirmedIsNothingElse(t *testing.T) {
 	busy := apiError(429, 10167, "too many requests")
 	w.say(s, busy)
 	w.pass(patience)
-	if !errors.Is(m.err, ErrUnconfirmed) || errors.Is(m.err, ErrBusy) || !strings.Contains(m.err.Error(), "its time is over") {
+	if !errors.Is(m.err, ErrUnconfirmed) || errors.Is(m.err, ErrBusy) || !strings.Contains(m.err.Error(), "its deadline has passed") {
 		t.Errorf("told %v", m.err)
 	}
 }

@@ -40,7 +40,7 @@ func (c *committer) settle(now time.Time, p *pack, a answer) {
 	}
 }
 
-// word is what those who wait are told: whoever was unsure before stays unsure.
+// word is the error for the waiting senders. Once the outcome was unknown (unsure), it stays unconfirmed.
 func (p *pack) word(err error) error {
 	if p.unsure {
 		return unconfirmed(err)
@@ -67,7 +67,8 @@ func (c *committer) again(now time.Time, p *pack, outcome outcome, a answer) {
 	c.out.trouble = true
 }
 
-// refused: the log will not take one of these mails as it is. Each is published by itself, once, so that the others pass.
+// refused: the log refuses the pack because of one of its mails. Each mail is published once more in a message of its own, so that
+// the others are accepted.
 func (c *committer) refused(now time.Time, p *pack, a answer) {
 	if len(p.items) == 1 {
 		c.conclude(now, p, p.word(fmt.Errorf("%w: %w", ErrRefused, a.reason())))
@@ -114,7 +115,7 @@ func (c *committer) tell(it *item, err error) {
 	}
 }
 
-// stop gives up everything.
+// stop ends all mails and packs with an error.
 func (c *committer) stop() {
 	c.stopped = true
 	for _, it := range c.queue {
@@ -136,8 +137,8 @@ func errStopping(unsure bool) error {
 	return fmt.Errorf("%w: this ingress is stopping", ErrUnavailable)
 }
 
-// surrender gives away everything that is surely not stored here, for another shard: the queue, and packs of which no
-// attempt went unanswered. gone says that the stream is no more, and with it what it may have stored.
+// surrender returns everything that is certainly not stored here, so that another shard can take it: the queue, and packs whose
+// attempts were all answered. gone says that the stream no longer exists, nor anything that it may have stored.
 func (c *committer) surrender(gone bool) (queue []*item, packs []*pack) {
 	queue = c.queue
 	c.queue, c.bytes, c.room = nil, 0, 0

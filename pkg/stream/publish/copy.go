@@ -16,8 +16,8 @@ import (
 // copyWait bounds one answer of the log to a copy.
 const copyWait = 10 * time.Second
 
-// Copy publishes a mail that the log already has under another subject (a dead letter, or its retry), a large one as one
-// atomic batch like the first time. id is what the log knows a second attempt by. It returns the sequence of the head.
+// Copy publishes a mail that the log already has once more under another subject, as a dead letter or as its retry; a large mail
+// in one atomic batch, as the first time. By id the log recognises a second attempt. It returns the sequence of the head.
 func Copy(ctx context.Context, nc *nats.Conn, id string, head *nats.Msg, parts iter.Seq2[*nats.Msg, error]) (uint64, error) {
 	r, err := newReplies(nc)
 	if err != nil {

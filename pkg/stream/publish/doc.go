@@ -1,2 +1,3 @@
-// Package publish writes mail to the log: Publisher for new mail, Copy for mail that the log has already.
+// Package publish writes mail to the log: Publisher writes new mail, Copy writes mail that is in the log once more, for example
+// as a dead letter.
 package publish

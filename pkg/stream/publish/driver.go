@@ -66,7 +66,7 @@ func (d *driver) perform(out effects) {
 		d.publisher.metrics.answers.WithLabelValues(n.answer.label()).Inc()
 		d.shard.note(n.outcome, n.answer, n.bytes)
 		if n.outcome == wrong {
-			d.publisher.logger.Error("the log refuses a message as it is; its mails are tried one by one, and the sender of the one at fault is told to try again",
+			d.publisher.logger.Error("the log refuses a message; its mails are sent one by one, and the sender of the mail at fault is told to try again",
 				"shard", d.shard.number, "reason", n.answer.reason())
 		}
 	}
@@ -147,7 +147,7 @@ func (d *driver) publish(ctx context.Context, it *item) error {
 	}
 }
 
-// leave gives up a mail. An answer that came in the same moment wins.
+// leave stops waiting for a mail. If an answer arrives at the same moment, the answer counts.
 func (it *item) leave(cause error) error {
 	for {
 		d := it.home.Load()
@@ -171,11 +171,11 @@ func (it *item) leave(cause error) error {
 	}
 }
 
-// letPassMost: under a load that never pauses, large mail has its turn, too.
+// letPassMost bounds letPass, so that large mail also gets its turn under a load that never pauses.
 const letPassMost = 100 * time.Millisecond
 
-// letPass waits until no small mail waits, for letPassMost at most: the commit of a large mail keeps the stream busy for a
-// tenth of a second and more, and who waited for the one before should not wait for the next one, too.
+// letPass waits until no small mail is waiting, but at most letPassMost. The commit of a large mail occupies the stream for a
+// tenth of a second or more, and small mail that waited for one large mail should not have to wait for the next one.
 func (d *driver) letPass(ctx context.Context) {
 	d.mu.Lock()
 	if d.c.idle() {

@@ -35,7 +35,7 @@ func (p *Publisher) publishLarge(ctx context.Context, id string, m Mail) error {
 	case p.large <- struct{}{}:
 		defer func() { <-p.large }()
 	case <-ctx.Done():
-		return fmt.Errorf("publishing mail %s: %w: its turn among the large mails did not come in time", id, ErrBusy)
+		return fmt.Errorf("publishing mail %s: %w: too many large mails are waiting before it", id, ErrBusy)
 	}
 	s, err := p.pick()
 	if err != nil {

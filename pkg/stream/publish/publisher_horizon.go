@@ -40,9 +40,9 @@ func (s *shard) reaches(info *jetstream.StreamInfo) {
 		return
 	}
 	s.metrics.shorter.WithLabelValues(strconv.Itoa(s.number)).Set(1)
-	what := "the log is shorter than what it acknowledged: mail that got 250 is gone from it; run sluicectl audit"
+	what := "the log is shorter than it was: it has lost mail that got 250; run sluicectl audit"
 	if again {
-		what = "the log's stream was made again: mail that got 250 is gone from it; run sluicectl audit"
+		what = "the log's stream was created again: it has lost mail that got 250; run sluicectl audit"
 	}
 	s.logger.Error(what, "shard", s.number, "acknowledged", h.asked, "last", info.State.LastSeq)
 	h.acked, h.asked = info.State.LastSeq, 0 // said once

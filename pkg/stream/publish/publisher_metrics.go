@@ -26,30 +26,30 @@ func newPublisherMetrics(reg prometheus.Registerer) *publisherMetrics {
 	m := &publisherMetrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sluice_publish_duration_seconds",
-			Help:    "Time from the end of a mail to the log's word, by result.",
+			Help:    "Time from the end of a mail to the log's answer, by result.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 		}, []string{"result"}),
 		inflight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sluice_publish_inflight", Help: "Mails waiting for the log.",
+			Name: "sluice_publish_inflight", Help: "Mails waiting for the log's answer.",
 		}),
 		inflightBytes: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sluice_publish_inflight_bytes", Help: "Bytes of small mails waiting for the log.",
+			Name: "sluice_publish_inflight_bytes", Help: "Bytes of small mails waiting for the log's answer.",
 		}),
 		packMails: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sluice_publish_pack_mails", Help: "Mails in one message of the log.",
 			Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 128, 256, 500},
 		}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_publish_answers_total", Help: "What the log answered to packs and large mails: stored, duplicate, an API error code, or why nothing.",
+			Name: "sluice_publish_answers_total", Help: "Answers of the log to packs and large mails: stored, duplicate, an API error code, or why there was none.",
 		}, []string{"code"}),
 		up: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sluice_publish_shard_up", Help: "1 when mail may go to this shard of the log.",
+			Name: "sluice_publish_shard_up", Help: "1 when this shard of the log takes mail.",
 		}, []string{"shard"}),
 		durability: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sluice_publish_shard_durability", Help: "1 for the durability class of this shard.",
+			Name: "sluice_publish_shard_durability", Help: "Always 1; the label durability says whether this shard syncs before it acknowledges.",
 		}, []string{"shard", "durability"}),
 		shorter: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sluice_publish_shard_shorter", Help: "1 when this shard of the log was shorter than what it had acknowledged, or was made again.",
+			Name: "sluice_publish_shard_shorter", Help: "1 when this shard has lost acknowledged messages, or its stream was created again.",
 		}, []string{"shard"}),
 	}
 	m.stored = m.duration.WithLabelValues("stored")

@@ -56,9 +56,9 @@ func (s sticky) holds(only bool) bool {
 	return err == nil && !suffers && (only || !s.shard.driver.full() && s.shard.driver.large.Load() == 0)
 }
 
-// pick chooses a shard: among the healthy ones that with the shortest queue, by turns when they are equal; one that
-// is failing, but not for long, only when there is no other. The mail stays with it, since only there is it known by
-// its id.
+// pick chooses a shard: of the healthy shards the one with the shortest queue, in turn when queues are equal. A shard that
+// has been failing for a short time is chosen only when there is no healthy one. Later attempts use the same shard, because only
+// its stream can recognise the id of the mail.
 func (p *Publisher) pick() (*shard, error) {
 	if down := p.link.downFor(); down > grace {
 		return nil, fmt.Errorf("%w: no connection to it", ErrUnavailable)
@@ -105,8 +105,8 @@ func worse(a, b error) error {
 	return b
 }
 
-// reroute moves what a shard in trouble surely does not hold to one that works: its queue, and those packs of which no
-// attempt went unanswered; all of them when its stream is no more.
+// reroute moves mail from a failing shard to a working one, if the failing shard certainly has not stored it: its queue, and packs
+// whose attempts were all answered. When its stream no longer exists, all packs are moved.
 func (p *Publisher) reroute(from *driver) {
 	p.moving.Lock()
 	defer p.moving.Unlock()

@@ -158,7 +158,7 @@ func (s *shard) report() {
 	case err != nil:
 		s.logger.Error("this shard of the log takes no mail", "shard", s.number, "reason", err)
 	case !s.durability.Synced():
-		s.logger.Warn("STREAM_ALLOW_UNSYNCED: a 250 does NOT mean stored: the log acknowledges before its data is on disk; a power failure loses mail",
+		s.logger.Warn("STREAM_ALLOW_UNSYNCED: a 250 does NOT mean stored: the log acknowledges before its data is on disk, so a power failure loses mail",
 			"shard", s.number, "durability", s.durability)
 	default:
 		s.logger.Info("this shard of the log takes mail", "shard", s.number, "durability", s.durability)

@@ -1,3 +1,3 @@
-// Package retain keeps the log to its room: the janitor purges stored mail, and nothing else, as age and room ask for it.
-// Every storer runs one; a lease keeps the work to one of them.
+// Package retain keeps the log within its size: the janitor purges stored mail, and only stored mail, when it is old or the log
+// is nearly full. Every storer runs a janitor; a lease ensures that only one of them works at a time.
 package retain

@@ -151,7 +151,7 @@ func (j *Janitor) tend(ctx context.Context, s *shardState) error {
 			if h.UpTo >= s.floor {
 				continue
 			}
-			j.logger.Warn("the log needs the room that a replay wanted to read; the replay ends", "replay", h.Name, "stream", s.info.Config.Name, "sequence", h.UpTo)
+			j.logger.Warn("the log needs the room of mail that a replay has not read yet; the replay ends", "replay", h.Name, "stream", s.info.Config.Name, "sequence", h.UpTo)
 			if err := h.Overtake(ctx, j.js, s.shard(), s.fill()); err != nil {
 				return err
 			}

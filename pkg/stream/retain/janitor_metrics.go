@@ -24,11 +24,11 @@ func newJanitorMetrics(reg prometheus.Registerer) (*janitorMetrics, error) {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{"shard"})
 	}
 	m := &janitorMetrics{
-		window: gauge("sluice_log_window_seconds", "Age of the oldest mail in the log: how far back a replay can go."),
+		window: gauge("sluice_log_window_seconds", "Age of the oldest mail in the log, which is how far back a replay can go."),
 		floor:  gauge("sluice_log_floor", "Sequence up to which the storer has settled every mail; nothing above it is purged."),
 		bytes:  gauge("sluice_log_bytes", "Bytes in the log."),
-		room:   gauge("sluice_log_max_bytes", "Bytes the log has room for; full, the ingress answers 452."),
-		oldest: gauge("sluice_log_oldest_unstored_seconds", "Age of the oldest mail that is not stored yet, 0 when all are."),
+		room:   gauge("sluice_log_max_bytes", "Bytes the log has room for. When it is full, the ingress answers 452."),
+		oldest: gauge("sluice_log_oldest_unstored_seconds", "Age of the oldest mail that is not stored yet; 0 when all mail is stored."),
 		purged: prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_log_purged_bytes_total", Help: "Bytes of stored mail that retention removed from the log."}),
 	}
 	for _, c := range []prometheus.Collector{m.window, m.floor, m.bytes, m.room, m.oldest, m.purged} {

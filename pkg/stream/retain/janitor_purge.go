@@ -64,8 +64,8 @@ func (j *Janitor) purge(ctx context.Context, s *shardState, limit uint64) error 
 	return ctx.Err()
 }
 
-// plan finds the last sequence of the next step: whole mails only, so that a large one goes with its parts or
-// not at all, none above limit, and none that neither age nor room push out. more says that the step was cut.
+// plan finds the last sequence to purge in the next step. It takes whole mails only, so that a large one is purged with its parts or
+// not at all; none above limit; and only as much as age or room require. more says that another step must follow.
 func (j *Janitor) plan(ctx context.Context, s *shardState, limit uint64) (to uint64, more bool, err error) {
 	var (
 		oldest = s.now.Add(-j.cfg.Shape.Keep)

@@ -55,7 +55,7 @@ func (l *lease) keep(ctx context.Context, took func()) {
 		case err == nil && !had && l.held(time.Now()):
 			took()
 		case err != nil && ctx.Err() == nil:
-			l.logger.Debug("the lease is not renewed", "key", l.key, "error", err)
+			l.logger.Debug("the lease could not be renewed", "key", l.key, "error", err)
 		}
 		if !wait.For(ctx, l.every) {
 			l.release(ctx)
@@ -128,7 +128,7 @@ func (l *lease) release(ctx context.Context) {
 			return
 		}
 		if !bucket.IsConflict(err) {
-			l.logger.Debug("the lease is not given back and will expire", "key", l.key, "error", err)
+			l.logger.Debug("the lease could not be released and will expire", "key", l.key, "error", err)
 			return
 		}
 	}

@@ -57,7 +57,7 @@ func (j *Janitor) sweep(ctx context.Context) error {
 	}
 	j.swept = time.Now()
 	if len(removed) > 0 {
-		j.logger.Info("replays that were not continued in time are forgotten", "names", removed)
+		j.logger.Info("interrupted replays that were not continued in time are removed", "names", removed)
 	}
 	return nil
 }

@@ -1,6 +1,6 @@
-// Package tombstone keeps what was decided about mail that is, for a reason, neither in the database nor a dead letter: it was
-// dropped, or an operator accepts that it is lost. Audits read it, so that such mail holds nothing up. Without a tombstone
-// mail that is nowhere is missing.
+// Package tombstone keeps decisions about mail that is neither in the database nor a dead letter: an operator dropped it, or
+// accepted that it is lost. Audits read these decisions, so that such mail does not stop the purge. Without a tombstone, an audit
+// reports such mail as missing.
 package tombstone
 
 import (
@@ -161,7 +161,7 @@ func ParseRange(text string) (b stream.Bounds, err error) {
 	b.From, err1 = strconv.ParseUint(from, 10, 64)
 	b.To, err2 = strconv.ParseUint(to, 10, 64)
 	if !found || err1 != nil || err2 != nil || b.From < 1 || b.From > b.To {
-		return b, fmt.Errorf("%q is no range of sequences such as 101-200", text)
+		return b, fmt.Errorf("%q is not a range of sequences such as 101-200", text)
 	}
 	return b, nil
 }

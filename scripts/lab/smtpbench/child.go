@@ -8,8 +8,11 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/sluice-mail/sluice/scripts/lab/internal/bench"
 )
 
 // child is a running server process.
@@ -20,12 +23,30 @@ type child struct {
 	out  *bufio.Reader
 }
 
-func startChild(ctx context.Context, args ...string) (*child, error) {
+// engine is one of the servers that are compared.
+type engine struct {
+	name    string
+	program string // an smtpbench
+	serve   string // its -engine
+}
+
+// engines are ours, go-smtp, and ours in each of others, comma-separated programs built from other revisions.
+func engines(others string) ([]engine, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, append([]string{"serve"}, args...)...)
+	list := []engine{{"sluice", self, "sluice"}, {"go-smtp", self, "go-smtp"}}
+	for program := range strings.SplitSeq(others, ",") {
+		if program != "" {
+			list = append(list, engine{filepath.Base(program), bench.Path(program), "sluice"})
+		}
+	}
+	return list, nil
+}
+
+func (e engine) start(ctx context.Context, args ...string) (*child, error) {
+	cmd := exec.CommandContext(ctx, e.program, append([]string{"serve", "-engine", e.serve}, args...)...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -20,47 +22,81 @@ type load struct {
 	pipelined bool // the commands before the body go together
 }
 
+var loads = []load{
+	{"4 KB, kept connections", 4 << 10, 30000, 0, false},
+	{"4 KB, kept and pipelined", 4 << 10, 30000, 0, true},
+	{"20 KB, kept connections", 20 << 10, 20000, 0, false},
+	{"200 KB, kept connections", 200 << 10, 4000, 0, false},
+	{"4 KB, a connection per mail", 4 << 10, 15000, 1, false},
+	{"20 KB, a connection per mail", 20 << 10, 15000, 1, false},
+}
+
 // cost is CPU time of the server process per mail.
 type cost struct{ user, sys time.Duration }
 
 func (c cost) total() time.Duration { return c.user + c.sys }
 
-// runEngine sends the same mail to both engines in turn and compares the CPU time of the server processes.
+// runEngine sends the same mail to the engines in turn and compares the CPU time of the server
+// processes.
 func runEngine(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("engine", flag.ContinueOnError)
 	rounds := fs.Int("rounds", 3, "rounds; the median counts")
 	conns := fs.Int("conns", 4, "connections at the same time")
+	others := fs.String("with", "", "smtpbench programs built from other revisions, comma-separated: their engine, too")
+	only := fs.String("only", "", "only loads whose name has this in it")
 	scale := fs.Float64("scale", 1, "factor on the number of mails")
 	profile := fs.String("cpuprofile", "", "write CPU profiles of our server to this file name, one per load appended")
 	if err := fs.Parse(args); err != nil {
 		return err
 	}
-	fmt.Printf("%-30s %-26s %-26s %s\n", "CPU us/mail (user+sys)", "sluice", "go-smtp", "ratio")
-	for i, l := range []load{
-		{"4 KB, kept connections", 4 << 10, 30000, 0, false},
-		{"4 KB, kept and pipelined", 4 << 10, 30000, 0, true},
-		{"200 KB, kept connections", 200 << 10, 4000, 0, false},
-		{"4 KB, a connection per mail", 4 << 10, 15000, 1, false},
-	} {
+	list, err := engines(*others)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("%-30s", "CPU us/mail (user+sys)")
+	for _, e := range list {
+		fmt.Printf(" %-24s", e.name)
+	}
+	fmt.Println("  sluice / each other (quartiles)")
+	for i, l := range loads {
+		if !strings.Contains(l.name, *only) {
+			continue
+		}
 		l.mails = int(float64(l.mails) * *scale)
-		results := map[string][]cost{}
+		results := make([][]cost, len(list))
 		for round := range *rounds {
-			for _, engine := range []string{"sluice", "go-smtp"} {
-				flags := []string{"-engine", engine}
-				if *profile != "" && engine == "sluice" && round == 0 {
+			for k, e := range list {
+				var flags []string
+				if *profile != "" && k == 0 && round == 0 {
 					flags = append(flags, "-cpuprofile", fmt.Sprintf("%s.%d", *profile, i))
 				}
-				c, err := measureLoad(ctx, l, *conns, flags)
+				c, err := measureLoad(ctx, e, l, *conns, flags)
 				if err != nil {
-					return fmt.Errorf("%s, %s: %w", engine, l.name, err)
+					return fmt.Errorf("%s, %s: %w", e.name, l.name, err)
 				}
-				results[engine] = append(results[engine], c)
+				results[k] = append(results[k], c)
 			}
 		}
-		ours, ref := median(results["sluice"]), median(results["go-smtp"])
-		fmt.Printf("%-30s %-26s %-26s %.2f\n", l.name, ours, ref, float64(ours.total())/float64(ref.total()))
+		fmt.Printf("%-30s", l.name)
+		for _, r := range results {
+			fmt.Printf(" %-24s", median(r))
+		}
+		for _, r := range results[1:] {
+			fmt.Printf("  %s", ratio(results[0], r))
+		}
+		fmt.Println()
 	}
 	return nil
+}
+
+// ratio compares what was measured in the same round: the median, and the quartiles around it.
+func ratio(ours, other []cost) string {
+	r := make([]float64, len(ours))
+	for i := range r {
+		r[i] = float64(ours[i].total()) / float64(other[i].total())
+	}
+	slices.Sort(r)
+	return fmt.Sprintf("%.2f (%.2f to %.2f)", r[len(r)/2], r[len(r)/4], r[(len(r)*3)/4])
 }
 
 func (c cost) String() string {
@@ -69,12 +105,12 @@ func (c cost) String() string {
 }
 
 func median(c []cost) cost {
-	slices.SortFunc(c, func(a, b cost) int { return int(a.total() - b.total()) })
+	c = slices.SortedFunc(slices.Values(c), func(a, b cost) int { return cmp.Compare(a.total(), b.total()) })
 	return c[len(c)/2]
 }
 
-func measureLoad(ctx context.Context, l load, conns int, flags []string) (c cost, err error) {
-	srv, err := startChild(ctx, flags...)
+func measureLoad(ctx context.Context, e engine, l load, conns int, flags []string) (c cost, err error) {
+	srv, err := e.start(ctx, flags...)
 	if err != nil {
 		return c, err
 	}

@@ -18,8 +18,13 @@ func runIdle(ctx context.Context, args []string) error {
 	fs := flag.NewFlagSet("idle", flag.ContinueOnError)
 	n := fs.Int("n", 15000, "plaintext connections")
 	tlsN := fs.Int("tls-n", 5000, "TLS connections")
+	others := fs.String("with", "", "smtpbench programs built from other revisions, comma-separated: their engine, too")
 	settle := fs.Duration("settle", 6*time.Second, "how long connections are idle before the measurement")
 	if err := fs.Parse(args); err != nil {
+		return err
+	}
+	list, err := engines(*others)
+	if err != nil {
 		return err
 	}
 	dir, err := os.MkdirTemp("", "smtpbench-*")
@@ -42,16 +47,16 @@ func runIdle(ctx context.Context, args []string) error {
 		{"plain, after a 4 KB mail", *n, true, (*client).hello},
 		{"TLS, after EHLO", *tlsN, false, helloTLS},
 	} {
-		for _, engine := range []string{"sluice", "go-smtp"} {
+		for _, e := range list {
 			prepare := kind.prepare
 			if kind.mail {
 				prepare = helloAndMail
 			}
-			r, err := measureIdle(ctx, engine, kind.n, *settle, prepare, cert, key)
+			r, err := measureIdle(ctx, e, kind.n, *settle, prepare, cert, key)
 			if err != nil {
-				return fmt.Errorf("%s, %s: %w", engine, kind.name, err)
+				return fmt.Errorf("%s, %s: %w", e.name, kind.name, err)
 			}
-			fmt.Printf("%-26s %-8s %6d %10d %10d %8d %8d\n", kind.name, engine, kind.n, r.RSS, r.afterGC, r.Heap, r.Stacks)
+			fmt.Printf("%-26s %-8s %6d %10d %10d %8d %8d\n", kind.name, e.name, kind.n, r.RSS, r.afterGC, r.Heap, r.Stacks)
 		}
 	}
 	return nil
@@ -76,8 +81,8 @@ type idleResult struct {
 	afterGC int64 // resident, after a collection
 }
 
-func measureIdle(ctx context.Context, engine string, n int, settle time.Duration, prepare func(*client) error, cert, key string) (r idleResult, err error) {
-	srv, err := startChild(ctx, "-engine", engine, "-cert", cert, "-key", key)
+func measureIdle(ctx context.Context, e engine, n int, settle time.Duration, prepare func(*client) error, cert, key string) (r idleResult, err error) {
+	srv, err := e.start(ctx, "-cert", cert, "-key", key)
 	if err != nil {
 		return r, err
 	}

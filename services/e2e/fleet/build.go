@@ -1,6 +1,6 @@
-// Package fleet runs the whole of Sluice as its users do: every service a process of its own, with a real nats-server,
+// Package fleet runs the whole of Sluice as users do: every service in its own process, with a real nats-server,
 // MariaDB and memcached, on free loopback ports, in one temporary directory. The end-to-end tests, the chaos runs and
-// the benchmarks use it: they kill, freeze and restart the processes.
+// the benchmarks use it to kill, freeze and restart the processes.
 package fleet
 
 import (

@@ -108,7 +108,7 @@ func (f *Fleet) NewStorer(name string, extra ...string) *Process {
 func (f *Fleet) NewMailbox(name string, extra ...string) *Process {
 	http := FreeAddr()
 	p := f.service("mailbox", map[string]string{"http": http}, append([]string{"MYSQL_DSN=" + f.DSN(), "MEMCACHED_ADDRS=" + f.Memcached.Addrs["client"],
-		"MAILBOX_ADDR=" + http, "MAILBOX_ACCESS=open", "MAILBOX_RATE=0", "MAILBOX_DRAIN_DELAY=0s"}, extra...))
+		"MAILBOX_ADDR=" + http, "MAILBOX_ACCESS=open", "MAILBOX_RATE=0", "MAILBOX_WAITING=0", "MAILBOX_DRAIN_DELAY=0s"}, extra...))
 	p.Name, p.log = name, filepath.Join(f.Dir, name+".log")
 	return p
 }

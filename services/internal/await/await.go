@@ -1,5 +1,5 @@
-// Package await waits for what a service needs, and says so in plain words: once when it begins to wait, again only
-// when the reason changes, and once when the waiting is over.
+// Package await waits for something that a service needs, and logs it: once when it begins to wait, again only
+// when the reason changes, and once when the wait is over.
 package await
 
 import (

@@ -1,7 +1,7 @@
-// Package browsertest drives a real Chromium for tests. It skips a test, and says so, where there is none.
+// Package browsertest drives a real Chromium for tests. Where there is none, it skips the test and says so.
 //
-// Chromium runs headless, with a profile of its own that is gone afterwards. No name resolves but those that the test gives:
-// what the browser's maker has built in to ask for by itself does not leave the machine.
+// Chromium runs headless, with a temporary profile. Only the host names that the test gives resolve, so requests that the browser
+// makes by itself do not leave the machine.
 package browsertest
 
 import (

@@ -20,13 +20,13 @@ const defaultDSN = "sluice:sluice@tcp(127.0.0.1:3306)/sluice"
 
 // Config says where the database is.
 type Config struct {
-	DSN string `envconfig:"MYSQL_DSN" secret:"true" desc:"the database, as go-sql-driver/mysql writes it; unset: sluice:sluice@tcp(127.0.0.1:3306)/sluice, or the SQLite file in SLUICE_DATA"`
+	DSN string `envconfig:"MYSQL_DSN" secret:"true" desc:"the database, in the format of go-sql-driver/mysql; when not set: the SQLite file in SLUICE_DATA, else sluice:sluice@tcp(127.0.0.1:3306)/sluice"`
 }
 
 // WriteConfig says how mail is stored there.
 type WriteConfig struct {
 	Conns     int             `envconfig:"STORER_CONNS" default:"4" desc:"connections for writing; more than 4 per database host seldom pay"`
-	Codec     mailstore.Codec `envconfig:"STORER_CODEC" default:"zstd" desc:"how bodies are packed: zstd, zlib (readable by PHP's gzuncompress) or none"`
+	Codec     mailstore.Codec `envconfig:"STORER_CODEC" default:"zstd" desc:"compression of bodies: zstd, zlib (readable by PHP's gzuncompress) or none"`
 	Retention time.Duration   `envconfig:"STORER_RETENTION" default:"0" desc:"how long mail stays in the database, rounded up to days; 0 keeps all"`
 }
 

@@ -1,6 +1,6 @@
-// Package datadir is the layout of SLUICE_DATA, the directory in which allinone keeps everything. Every other binary
-// that is started with SLUICE_DATA, and without NATS_URL or MYSQL_DSN, finds the log and the database of the allinone
-// that runs there.
+// Package datadir defines the layout of SLUICE_DATA, the directory in which allinone keeps everything. Another program
+// that is started with SLUICE_DATA, and without NATS_URL or MYSQL_DSN, finds there the log and the database of the running
+// allinone.
 package datadir
 
 import (
@@ -14,7 +14,7 @@ import (
 
 // Config is the one variable.
 type Config struct {
-	Dir string `envconfig:"SLUICE_DATA" desc:"data directory of an allinone on this machine: its log and database are used where NATS_URL and MYSQL_DSN are not set"`
+	Dir string `envconfig:"SLUICE_DATA" desc:"data directory of an allinone on this machine: its log and database are used if NATS_URL and MYSQL_DSN are not set"`
 }
 
 // Dir is a data directory.

@@ -58,7 +58,7 @@ func ReadAcks(r io.Reader, fn func(Ack) error) error {
 		}
 		var a Ack
 		if err := json.Unmarshal(line, &a); err != nil {
-			return fmt.Errorf("line %d of the record is no answer of a load run: %w", n, err)
+			return fmt.Errorf("line %d of the record is not an answer of a load run: %w", n, err)
 		}
 		if err := fn(a); err != nil {
 			return err

@@ -138,7 +138,7 @@ func (c *client) read() (reply, error) {
 		}
 		code, text, more, ok := parseReplyLine(string(line))
 		if !ok {
-			return r, fmt.Errorf("answer is no SMTP: %.80q", line)
+			return r, fmt.Errorf("answer is not SMTP: %.80q", line)
 		}
 		if r.text != "" && len(r.text)+len(text) < mostText {
 			r.text += " / "
@@ -151,7 +151,7 @@ func (c *client) read() (reply, error) {
 			return r, nil
 		}
 	}
-	return r, errors.New("answer never ends")
+	return r, errors.New("answer does not end")
 }
 
 func parseReplyLine(line string) (code int, text string, more, ok bool) {

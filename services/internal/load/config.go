@@ -13,25 +13,25 @@ import (
 type Config struct {
 	To    string  // host:port of the SMTP server; nothing else is ever connected to
 	Rate  float64 // mails per second, all connections together; 0 = as fast as the server answers
-	Conns int     // connections, kept open between mails
+	Conns int     // number of connections, kept open between mails
 
 	// The run ends when Count mails were tried or Duration has passed. Count is 1,000 when both are zero.
-	Count    uint64
-	Duration time.Duration
+	Count    uint64        // mails; 0: no limit
+	Duration time.Duration // 0: no limit
 
 	Seed  uint64 // mails are a function of Seed, their number and the four fields below
 	First uint64 // number of the first mail, so that a second run can send other mails
-	Sizes Sizes
-	Rcpts Range // recipients per mail
+	Sizes Sizes  // in bytes, with weights
+	Rcpts Range  // recipients per mail
 
-	Mailboxes int      // how many mailboxes the recipients are spread over
+	Mailboxes int      // number of mailboxes that the recipients are spread over
 	Domains   []string // domains of the recipients
 
 	Record   string        // file to append the Acks to; empty = none
 	StartTLS bool          // the certificate is not checked: test servers sign their own
-	Resend   int           // how often a mail that got 4xx or was cut is tried again; each try has its Ack
-	Timeout  time.Duration // for one answer; more than the server's own 60 s for a commit
-	Outage   time.Duration // how long one connection may fail to come back before the run gives up
+	Resend   int           // how often a mail that got 4xx or was cut off is tried again; each try has its Ack
+	Timeout  time.Duration // for one answer; longer than the server's 60 s for a commit
+	Outage   time.Duration // the run ends when a connection cannot be opened again for this long
 }
 
 // Flags defines the command line's flags for the configuration, with its values as defaults.
@@ -57,7 +57,7 @@ func (c *Config) Flags(fs *flag.FlagSet) {
 	fs.BoolVar(&c.StartTLS, "starttls", d.StartTLS, "use STARTTLS")
 	fs.IntVar(&c.Resend, "resend", d.Resend, "tries after a 4xx answer or a cut connection")
 	fs.DurationVar(&c.Timeout, "timeout", d.Timeout, "for one answer")
-	fs.DurationVar(&c.Outage, "outage", d.Outage, "give up when there is no connection for so long")
+	fs.DurationVar(&c.Outage, "outage", d.Outage, "stop when there has been no connection for this long")
 }
 
 func (c *Config) withDefaults() Config {

@@ -1,4 +1,4 @@
-// Package moment reads the points in time that operators type.
+// Package moment parses the points in time that operators give on the command line.
 package moment
 
 import (
@@ -19,5 +19,5 @@ func Parse(value string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%s is no time; allowed: a duration ago (90s, 24h), a UTC date (2026-01-31) or RFC 3339 (2026-01-31T15:04:05Z)", value)
+	return time.Time{}, fmt.Errorf("%s is not a time; allowed: a duration ago (90s, 24h), a UTC date (2026-01-31) or RFC 3339 (2026-01-31T15:04:05Z)", value)
 }

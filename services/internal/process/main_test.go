@@ -146,7 +146,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 			"program: INGRESS_DOMAINS (accepted domains: example.com,*.example.net, or *) is required but not set; allowed: a list separated by commas\n" +
 				"program: INGRESS_ADDR=\"2525\" is not host:port; allowed: host:port or :port, or off\n" +
 				"program: LOG_LEVEL=\"loud\" is none of the allowed values; allowed: debug or info or warn or error\n" +
-				"program: INGRESS_DOMAIN is not a variable of ours; did you mean INGRESS_DOMAINS?\n"},
+				"program: INGRESS_DOMAIN is not a known variable; did you mean INGRESS_DOMAINS?\n"},
 		{"unknown command", []string{domains}, []string{"serve"}, 2,
 			"program: wrong usage: unknown command \"serve\"; there is: run, healthcheck, replay, exit, flags, wrong, -help, -version\n"},
 		{"arguments of run", []string{domains}, []string{"run", "--addr", ":25"}, 2,
@@ -178,7 +178,7 @@ func TestCommandsAnswerOnStandardOutput(t *testing.T) {
 	if code != 0 || stdout != "example.com [\"--since\" \"1h\"]\n" {
 		t.Errorf("exit code %d, standard output %q", code, stdout)
 	}
-	if strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "INGRESS_NONSENSE is not a variable of ours") {
+	if strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "INGRESS_NONSENSE is not a known variable") {
 		t.Errorf("standard error %q", stderr)
 	}
 }

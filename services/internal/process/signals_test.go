@@ -142,7 +142,7 @@ func TestAdminOutlivesTheService(t *testing.T) {
 // TestStartLogsTheConfiguration: the log of last week must answer with which settings this ran, and no secret.
 func TestStartLogsTheConfiguration(t *testing.T) {
 	s := start(t, "NATS_CREDS=hunter2", "MYSQL_DSN=sluice:hunter2@tcp(db:3306)/sluice", "STORER_NONSENSE=1", "GOMEMLIMIT=512MiB")
-	warning, starting := s.log("STORER_NONSENSE is not a variable of ours and is ignored"), s.log("starting")
+	warning, starting := s.log("STORER_NONSENSE is not a known variable and is ignored"), s.log("starting")
 	if warning["level"] != "WARN" {
 		t.Errorf("got %v", warning)
 	}

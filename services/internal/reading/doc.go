@@ -1,14 +1,14 @@
-// Package reading is how mail is read: by the mailbox service, and by sluicectl. What is recent comes from the cache, what
-// is not from the database, and nobody who reads learns of mailboxes but his own.
+// Package reading reads mail for the mailbox service and for sluicectl: recent mail from the cache, other mail from the database.
+// A reader learns nothing about mailboxes other than the one being read.
 //
 //	List ──▶ page in the cache ──miss──▶ database (one query) ──▶ page
 //	Open ──▶ page and message in the cache, one round trip ──miss──▶ database
 //	Delete, MarkSeen ──▶ database ──COMMIT──▶ delete the page in the cache ──▶ answer
 //
-// A cache that is away, slow or empty costs time and nothing else. One thing must then be made up for: a page that could
-// not be deleted would show deleted mail until it expires. So that deletion is tried again as long as the page may live,
-// and meanwhile this process remembers what it has deleted (graves).
+// A cache that is down, slow or empty costs time and nothing else, with one exception: a page that could not be deleted would
+// show deleted mail until it expires. Therefore the deletion is retried as long as the page may live, and meanwhile this
+// process remembers what it has deleted (graves).
 //
-// Readers who want the same at the same time share one query of the database (flights): never one that began before they
-// asked, so that nobody is shown a state older than his question.
+// Requests for the same data at the same time share one query of the database (flights). A request never joins a query that began
+// before it, so that no answer is older than its request.
 package reading

@@ -9,8 +9,9 @@ import (
 // maxName bounds a file name in bytes; file systems take 255, and a browser may add to it.
 const maxName = 150
 
-// SafeName makes of a sender's file name one that can be shown and saved under: the last element of a path, without
-// control characters and those that turn the direction of text, no hidden file, at most 150 bytes. It may be empty.
+// SafeName turns a sender's file name into one that is safe to show and to save under. It keeps the last element of a path, removes
+// control characters and those that change the direction of text, allows no hidden file, and is at most 150 bytes long. It
+// may be empty.
 func SafeName(name string) string {
 	name = strings.ToValidUTF8(name, "\uFFFD")
 	if i := strings.LastIndexAny(name, `/\`); i >= 0 {

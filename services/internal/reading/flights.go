@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// flights lets callers that want the same at the same time share the work. A caller joins a call that has not begun yet,
-// never one that is under way: that may have looked before something changed which the caller must see, such as a
-// deletion it has been told of. So of each key one call runs, and at most one waits for it to end.
+// flights lets callers that want the same data at the same time share one call. A caller joins a call that has not begun yet, never
+// one that is under way: that call may have read before a change that the caller must see, such as a deletion that was
+// confirmed to it. So for each key one call runs, and at most one waits for it to end.
 //
-// The work ends with none of its callers, but after queryTimeout.
+// A call does not end when its callers leave, but after queryTimeout.
 type flights[K comparable, V any] struct {
 	mu    sync.Mutex
 	calls map[K]*flight[V]

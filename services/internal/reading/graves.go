@@ -59,7 +59,7 @@ func (g *graves) changed(mailbox string, gone ...ulid.ULID) {
 	if g.cache == nil || g.cache.DeletePages([]string{mailbox}) == 0 {
 		return
 	}
-	g.logger.Warn("the cache could not delete the page of a mailbox that has changed; it is tried again until the page has expired", "deleted", len(gone))
+	g.logger.Warn("the cache could not delete the page of a changed mailbox; retrying until the page has expired", "deleted", len(gone))
 	g.dig(mailbox, gone, time.Now())
 	select {
 	case g.wake <- struct{}{}:

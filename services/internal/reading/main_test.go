@@ -3,6 +3,7 @@ package reading_test
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -25,7 +26,8 @@ func newCache(t *testing.T) (*mailcache.Cache, *memcachedtest.Server) {
 
 func clientOf(t *testing.T, server *memcachedtest.Server) *mailcache.Cache {
 	t.Helper()
-	cache := mailcache.New(mailcache.Config{Addrs: []string{server.Addr}}, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	// Patient, because on a busy machine a cache that is only slow would count as one that cannot be reached.
+	cache := mailcache.New(mailcache.Config{Addrs: []string{server.Addr}, Timeout: 5 * time.Second}, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	t.Cleanup(cache.Close)
 	return cache
 }

@@ -9,8 +9,8 @@ import (
 
 // Naming is what the ingress does to an address to find its mailbox. A reader who types the address wants the same.
 type Naming struct {
-	Primary   string `envconfig:"INGRESS_PRIMARY_DOMAIN" desc:"as the ingress has it: mail to any domain is in the mailbox of this one, and a name without a domain is there"`
-	Delimiter string `envconfig:"INGRESS_RECIPIENT_DELIMITER" desc:"as the ingress has it: with +, ann+x is the mailbox ann"`
+	Primary   string `envconfig:"INGRESS_PRIMARY_DOMAIN" desc:"the same as the ingress's: mail to any domain is in the mailbox at this domain, and a name without a domain gets this one"`
+	Delimiter string `envconfig:"INGRESS_RECIPIENT_DELIMITER" desc:"the same as the ingress's: with +, ann+x is the mailbox ann"`
 }
 
 // Names finds the mailbox for what a reader types.

@@ -50,7 +50,7 @@ func (r *Reader) Open(ctx context.Context, mailbox string, id ulid.ULID) (*Mail,
 		return nil, fmt.Errorf("looking for a mail: %w", err)
 	}
 	if len(stored.Entries) != 1 {
-		return nil, fmt.Errorf("looking for a mail: %d lines of it in one mailbox", len(stored.Entries))
+		return nil, fmt.Errorf("looking for a mail: it has %d rows in one mailbox", len(stored.Entries))
 	}
 	return r.load(ctx, stored)
 }
@@ -92,7 +92,7 @@ func (r *Reader) load(ctx context.Context, stored mailstore.Stored) (*Mail, erro
 	}
 	m.raw, m.index = bytes.NewReader(raw.Bytes()), mailparse.Index(raw.Bytes())
 	if r.deps.Cache != nil {
-		r.deps.Cache.SetMessages([]mailcache.Mail{{ID: stored.ID, Envelope: stored.Envelope, Derived: stored.Entries[0].Derived, Raw: raw.Bytes()}})
+		r.deps.Cache.SetMessages([]mailcache.Mail{{ID: stored.ID, Envelope: stored.Envelope, Raw: raw.Bytes()}})
 	}
 	return m, nil
 }

@@ -77,7 +77,7 @@ func (w *world) put(mailbox string) {
 		if _, err := w.store.PutBatch(w.t.Context(), []mailstore.Mail{m}); err != nil {
 			w.t.Error(err)
 		}
-		w.warmer.SetMessages([]mailcache.Mail{{ID: m.ID, Envelope: m.Envelope, Derived: m.Derived, Raw: m.Raw}})
+		w.warmer.SetMessages([]mailcache.Mail{{ID: m.ID, Envelope: m.Envelope, Raw: m.Raw}})
 		w.warmer.DeletePages(m.Mailboxes)
 	}
 	w.set(mailbox, m.ID, true)

@@ -24,11 +24,11 @@ type Store interface {
 
 // Deps are what a Reader works with. They belong to the caller.
 type Deps struct {
-	Store Store
+	Store Store // the database
 	// Cache may be nil: then everything comes from the database.
 	Cache   *mailcache.Cache
 	Logger  *slog.Logger
-	Metrics prometheus.Registerer
+	Metrics prometheus.Registerer // where the Reader registers its metrics
 }
 
 // Reader reads mailboxes. Its methods may be called from any goroutine. Mailboxes are given in their one form, see Names.
@@ -63,7 +63,7 @@ func New(deps Deps) (*Reader, error) {
 	r := &Reader{deps: deps, packer: packer, missing: newMissing(time.Now), graves: newGraves(deps.Cache, deps.Logger), spools: make(chan struct{}, maxSpools)}
 	r.reads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_reading_reads_total",
-		Help: "Lists and mails that were read, by where they came from: cache, database.",
+		Help: "Lists and mails read, by source: cache, database.",
 	}, []string{"what", "source"})
 	deps.Metrics.MustRegister(r.reads)
 	return r, nil

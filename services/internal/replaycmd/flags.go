@@ -44,14 +44,14 @@ func Parse(service string, args []string, reindex bool, now time.Time, out io.Wr
 		rcpts, domains   list
 		flags            = flag.NewFlagSet(service+" replay", flag.ContinueOnError)
 		shard            = flags.Int("shard", -1, "only this `shard` (needed with --from-seq and --to-seq)")
-		from, to         = flags.Uint64("from-seq", 0, "first `sequence` of the log: messages, each with one mail or several"), flags.Uint64("to-seq", 0, "last `sequence` of the log")
-		name             = flags.String("name", "", "`name` of the replay: given again after an interruption, it continues; several processes with one name share the work")
+		from, to         = flags.Uint64("from-seq", 0, "first `sequence` in the log; each is one message, with one mail or several"), flags.Uint64("to-seq", 0, "last `sequence` in the log")
+		name             = flags.String("name", "", "`name` of the replay; the same name continues it after an interruption, and several processes with one name share the work")
 		rate             = flags.Float64("rate", 0, "at most this many `mails` per second (0: as fast as possible)")
-		dry              = flags.Bool("dry-run", false, "count what would be replayed, change nothing")
+		dry              = flags.Bool("dry-run", false, "count what would be replayed, without changing anything")
 		reindexRequested = new(bool)
 	)
-	flags.StringVar(&since, "since", "", "mail the log took at or after this `time`: 24h (ago), 2026-01-31, or 2026-01-31T15:04:05Z")
-	flags.StringVar(&until, "until", "", "mail the log took before this `time`")
+	flags.StringVar(&since, "since", "", "mail that the log took at or after this `time`: 24h (ago), 2026-01-31, or 2026-01-31T15:04:05Z")
+	flags.StringVar(&until, "until", "", "mail that the log took before this `time`")
 	flags.Var(&rcpts, "rcpt", "only mail for this `mailbox` (may be repeated)")
 	flags.Var(&domains, "domain", "only mail for this `domain` (may be repeated)")
 	if reindex {
@@ -59,7 +59,7 @@ func Parse(service string, args []string, reindex bool, now time.Time, out io.Wr
 	}
 	flags.SetOutput(io.Discard)
 	usage := func() {
-		fmt.Fprintf(out, "usage: %s replay [flags]\n\nHands a stretch of the log to the %s again, beside live traffic. What is there already\nstays as it is. Mail that arrives after the start is not part of the replay.\n\n", service, service)
+		fmt.Fprintf(out, "usage: %s replay [flags]\n\nPasses a range of the log to the %s again, in parallel with live traffic. What is\nstored already stays as it is. Mail that arrives after the start is not part of the replay.\n\n", service, service)
 		flags.SetOutput(out)
 		flags.PrintDefaults()
 		fmt.Fprint(out, "\nExit code: 0 all settled, 1 failed, 2 wrong usage, 3 some mails became dead letters, 130 interrupted.\n")
@@ -84,7 +84,7 @@ func Parse(service string, args []string, reindex bool, now time.Time, out io.Wr
 		return o, errors.New("--since must be before --until")
 	}
 	if (*from > 0 || *to > 0) && *shard < 0 {
-		return o, errors.New("--from-seq and --to-seq need --shard: each shard has sequences of its own")
+		return o, errors.New("--from-seq and --to-seq need --shard: sequences are counted separately in each shard")
 	}
 	if *to > 0 && *from > *to {
 		return o, errors.New("--from-seq must not be above --to-seq")

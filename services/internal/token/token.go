@@ -3,7 +3,7 @@
 //
 //	{"aud":["api"],"exp":…,"iat":…,"mbox":["ann@example.com"],"dom":["example.net"],"do":["read","delete"]}
 //
-// Secrets can be rotated: the newest signs, all verify. The "kid" of a token says which signed it.
+// Secrets can be rotated: the first secret signs, and all are accepted. The "kid" of a token says which secret signed it.
 package token
 
 import (
@@ -25,8 +25,8 @@ const (
 	MaxLife = 90 * 24 * time.Hour
 	// audience keeps tokens for other uses out.
 	audience = "api"
-	// leeway is how far clocks may differ.
-	leeway = 30 * time.Second
+	// Leeway is how far clocks may differ: a token is taken for so much longer.
+	Leeway = 30 * time.Second
 	// maxToken bounds the text of a token in bytes.
 	maxToken = 8 << 10
 )
@@ -112,12 +112,12 @@ func (k Keys) Verify(text string, now time.Time) (*Claims, error) {
 		return nil, errors.New("reading a token: it is too long")
 	}
 	parser := jwt.NewParser(jwt.WithValidMethods([]string{"HS256"}), jwt.WithExpirationRequired(), jwt.WithIssuedAt(),
-		jwt.WithLeeway(leeway), jwt.WithAudience(audience), jwt.WithStrictDecoding(), jwt.WithTimeFunc(func() time.Time { return now }))
+		jwt.WithLeeway(Leeway), jwt.WithAudience(audience), jwt.WithStrictDecoding(), jwt.WithTimeFunc(func() time.Time { return now }))
 	claims := new(Claims)
 	if _, err := parser.ParseWithClaims(text, claims, k.find); err != nil {
 		return nil, fmt.Errorf("reading a token: %w", err)
 	}
-	if claims.ExpiresAt.Sub(now) > MaxLife+leeway {
+	if claims.ExpiresAt.Sub(now) > MaxLife+Leeway {
 		return nil, errors.New("reading a token: it is valid for longer than any token may be")
 	}
 	return claims, nil

@@ -1,4 +1,4 @@
-// Package meter counts what a store does.
+// Package meter has the metrics of a store.
 package meter
 
 import (
@@ -25,7 +25,7 @@ func New(reg prometheus.Registerer, classify func(op string, err error) error) *
 		classify: classify,
 		duration: register(reg, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "sluice_store_duration_seconds",
-			Help:    "Time that an operation on the database took, waiting and trying again included.",
+			Help:    "Time an operation on the database took, including waiting and retries.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18),
 		}, []string{"op"})),
 		messages: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -34,7 +34,7 @@ func New(reg prometheus.Registerer, classify func(op string, err error) error) *
 		}, []string{"result"})),
 		errors: register(reg, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_store_errors_total",
-			Help: "Errors of the database that were returned, by what to do about them.",
+			Help: "Errors of the database, by class (what the storer does about them).",
 		}, []string{"op", "class"})),
 	}
 }

@@ -1,5 +1,5 @@
-// Package rows turns mails into rows for the two databases: in the order of their keys, packed, cleaned, and verified
-// on the way in and on the way out.
+// Package rows converts mails to rows of both databases and back. Rows are sorted by key, bodies are compressed, text is cleaned,
+// and size and SHA-256 are verified when a mail is written and when it is read.
 package rows
 
 import (

@@ -1,5 +1,5 @@
-// Package sqlstore is what a mailstore.Store does whichever SQL database it keeps mail in. Packages mysql and sqlite
-// embed it, and give it a Dialect: what each of them says in its own words.
+// Package sqlstore has the part of a mailstore.Store that is the same for every SQL database. Packages mysql and sqlite
+// embed it and provide a Dialect, which has the statements that differ.
 package sqlstore
 
 import (

@@ -1,4 +1,4 @@
-// Package bucket has what every user of a key-value bucket asks of its errors.
+// Package bucket classifies the errors of NATS key-value buckets.
 package bucket
 
 import (

@@ -1,4 +1,4 @@
-// Package pace is every wait of a worker in one place, so that tests can shorten them.
+// Package pace has all waiting times of a worker in one place, so that tests can shorten them.
 package pace
 
 import (

@@ -1,3 +1,3 @@
-// Package record reads the messages of a stream as they are: one by its sequence (Source), or all of them in order
-// without their payloads (Walk). Neither consumes anything.
+// Package record reads messages of a stream without a durable consumer: a single message by its sequence (Source), or all
+// messages in order without their payloads (Walk). Reading does not change what consumers get.
 package record

@@ -1,5 +1,5 @@
-// Package replays is what a running replay and retention tell each other: the replay's entry in ReplayBucket, and the
-// claim on the log that follows from it.
+// Package replays coordinates running replays with retention: each replay has an entry in ReplayBucket, which keeps retention
+// from purging the mail that it has still to read.
 package replays
 
 import (

@@ -15,7 +15,7 @@ const (
 // NotReady tells that what the handler needs is not there yet, so that nothing should be fetched.
 func (s *Settler) NotReady(why error) {
 	if s.pause(notReady, why) {
-		s.say(slog.LevelWarn, "not consuming yet; trying until it is there", "reason", why)
+		s.say(slog.LevelWarn, "not consuming yet; retrying until it is possible", "reason", why)
 	}
 }
 

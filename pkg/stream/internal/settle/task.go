@@ -100,7 +100,7 @@ func (s *Settler) Answered(now time.Time, j *Job, verdicts []Verdict, fault erro
 		if why == nil {
 			why = errors.New("the handler asked for another try")
 		}
-		s.rest(now, t, "cannot go on; keeping the mail and trying until it works", why)
+		s.rest(now, t, "cannot handle mail now; keeping it and retrying until it works", why)
 	} else {
 		s.recovered(t)
 	}
@@ -123,10 +123,10 @@ func (s *Settler) fault(t *task, j *Job, fault error) {
 	it.panics++
 	s.out.Faults++
 	if it.panics > 1 {
-		t.doom(it, fmt.Sprintf("the handler failed with it twice: %v", fault))
+		t.doom(it, fmt.Sprintf("the handler failed twice with this mail: %v", fault))
 		return
 	}
-	s.say(slog.LevelError, "a mail made the handler fail; it is tried once more, plain", "id", it.Key(), "error", fault)
+	s.say(slog.LevelError, "a mail made the handler fail; it is tried once more, without optional steps", "id", it.Key(), "error", fault)
 }
 
 // Buried tells that a dead letter was written, or why not.

@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// A trial is a message that has been delivered so often that one of its mails may be what ends the process. Each call of
-// the handler with its mails is made under a mark, an entry in the log's bucket, while no other call is under way: so when
-// the process ends, the mail to blame is among the marked ones.
+// A trial is a message that has been delivered so often that one of its mails may be crashing the process. During each call of
+// the handler with its mails there is a mark, an entry in the log's bucket, and no other call is under way. So if the process
+// ends, the mail at fault is among the marked ones.
 //
-//	all of its mails under one mark ─found again─▶ one by one ─found again─▶ that one plain ─found again─▶ buried
+//	all of its mails under one mark ─found again─▶ one by one ─found again─▶ that one, Alone ─found again─▶ buried
 //
-// Found: the entry is there and its process is not any more, see marks.go. Whoever finds it goes on at once.
+// Found means that the entry is there, but its process no longer runs; see marks.go. The worker that finds it takes the next step
+// at once.
 
 // foundPoison is how often the mark of a single mail must have been found.
 const foundPoison = 2
@@ -101,7 +102,7 @@ func (s *Settler) adopt(t *task, k Mark, lost bool) {
 		}
 	}
 	if lost {
-		s.say(slog.LevelWarn, "a process ended while it handled mail; going on with that mail by itself",
+		s.say(slog.LevelWarn, "a process ended while it handled mail; that mail is now handled by itself",
 			"place", m.Place, "mails", k.Mails, "found before", k.Found, "process", k.By)
 	}
 }

@@ -62,7 +62,7 @@ func (w *world) checkBurial(j *Job) {
 	switch {
 	case j.Reason == reasonPoison:
 		ok = l.found[i] >= foundPoison
-	case strings.Contains(j.Reason, "failed with it twice"):
+	case strings.Contains(j.Reason, "failed twice with this mail"):
 		ok = l.panicked[i] >= 2
 	default:
 		ok = l.natures[i] == refused

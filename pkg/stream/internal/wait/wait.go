@@ -1,4 +1,4 @@
-// Package wait is a sleep that ends with its context.
+// Package wait has a sleep that ends when its context does.
 package wait
 
 import (

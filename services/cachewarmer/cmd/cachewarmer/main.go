@@ -27,7 +27,7 @@ func main() {
 			return s.Run(ctx)
 		},
 		Commands: []process.Command{
-			{Name: "replay", Summary: "warms the cache with a stretch of the log; see replay -help", Run: cfg.Replay},
+			{Name: "replay", Summary: "fills the cache from a range of the log; see replay -help", Run: cfg.Replay},
 		},
 	})
 }

@@ -1,4 +1,4 @@
-// Command ingress takes mail by SMTP and says 250 when the log has it on disk.
+// Command ingress accepts mail by SMTP and answers 250 when the log has it on disk.
 package main
 
 import (
@@ -13,11 +13,11 @@ func main() {
 	var cfg struct {
 		ingress.Config
 		Log           logconn.Config
-		AllowUnsynced bool `envconfig:"STREAM_ALLOW_UNSYNCED" default:"false" desc:"take mail although the log may acknowledge before it syncs to disk"`
+		AllowUnsynced bool `envconfig:"STREAM_ALLOW_UNSYNCED" default:"false" desc:"accept mail even if the log acknowledges before it syncs to disk"`
 	}
 	process.Main(process.Spec{
 		Name:    "ingress",
-		Summary: "takes mail by SMTP and says 250 when the log has it on disk",
+		Summary: "accepts mail by SMTP and answers 250 when the log has it on disk",
 		Config:  []any{&cfg},
 		Run: func(ctx context.Context, e *process.Env) error {
 			conn, err := logconn.Connect(cfg.Log, "ingress", e.Logger)

@@ -1,4 +1,4 @@
-// Package readingtest makes databases and mails for tests of what reads mail.
+// Package readingtest makes databases and mails for tests of code that reads mail.
 package readingtest
 
 import (

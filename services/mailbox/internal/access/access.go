@@ -1,11 +1,11 @@
-// Package access says who may do what: who asks (Client), whether that name of ours is known (Hosts), how often (Rates),
-// and which mailboxes a token opens (Access). Its handlers go around the whole of the service.
+// Package access controls who may do what. Its handlers wrap the whole service: Client finds the client's address, Hosts
+// checks the host name in the request, Rates limits requests, and Access finds which mailboxes a token gives access to.
 //
-// What a request may do is in its context. A handler asks
+// The rights of a request are in its context. A handler asks
 //
 //	access.Of(r.Context()).May(token.Read, mailbox)
 //
-// and answers 404, never 403, when it may not: a stranger does not learn which mailboxes there are.
+// and if the answer is no, it answers 404, never 403, so that strangers do not learn which mailboxes exist.
 package access
 
 import (
@@ -60,6 +60,14 @@ func (g Grant) Mailboxes() []string {
 		return nil
 	}
 	return g.claims.Mailboxes
+}
+
+// Expires is when the grant ends; zero: it does not.
+func (g Grant) Expires() time.Time {
+	if g.claims == nil {
+		return time.Time{}
+	}
+	return g.claims.ExpiresAt.Add(token.Leeway)
 }
 
 type grantKey struct{}
@@ -125,4 +133,4 @@ func sameOrigin(r *http.Request) bool {
 }
 
 // ErrToken means that a token is not valid: made by somebody else, or expired.
-var ErrToken = errors.New("the token is not valid, or no longer")
+var ErrToken = errors.New("the token is invalid or has expired")

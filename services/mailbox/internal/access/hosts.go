@@ -19,7 +19,7 @@ type Hosts []string
 func (h Hosts) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !h.have(r.Host) {
-			problem.Write(w, http.StatusMisdirectedRequest, "This service is not known by that name; whoever runs it can add the name to MAILBOX_HOSTS.")
+			problem.Write(w, http.StatusMisdirectedRequest, "This service does not answer to that host name; its operator can add the name to MAILBOX_HOSTS.")
 			return
 		}
 		next.ServeHTTP(w, r)

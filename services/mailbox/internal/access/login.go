@@ -46,7 +46,7 @@ func (a *Access) login(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err != nil {
-		problem.Write(w, http.StatusUnauthorized, "The token is not valid, or no longer.")
+		problem.Write(w, http.StatusUnauthorized, "The token is invalid or has expired.")
 		return
 	}
 	http.SetCookie(w, cookie(r, text, claims.ExpiresAt.Time))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"reflect"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -23,11 +25,11 @@ type Waiter interface {
 
 // Deps are what the API works with.
 type Deps struct {
-	Reader *reading.Reader
-	Names  reading.Names
-	// Waiter may be nil: then nobody waits, and wait is answered at once.
+	Reader *reading.Reader // cache and database
+	Names  reading.Names   // how an address becomes a mailbox
+	// Waiter may be nil: then the parameter wait has no effect.
 	Waiter Waiter
-	// Sanitise makes HTML harmless; nil: no HTML is shown.
+	// Sanitise makes HTML harmless; nil: no HTML is returned.
 	Sanitise func(html string) string
 	Logger   *slog.Logger
 }
@@ -41,14 +43,14 @@ type API struct {
 // New puts the operations on a mux.
 func New(mux *http.ServeMux, deps Deps) *API {
 	cfg := huma.DefaultConfig("Sluice inbox", "1")
-	cfg.Info.Description = "Reads and deletes the mail of mailboxes. Times are RFC 3339 in UTC. Ids rise with the time of arrival."
+	cfg.Info.Description = "Reads and deletes the mail of mailboxes. Times are RFC 3339 in UTC. Ids sort by time of arrival."
 	// Their handlers fill a variable at the first request without a lock, and their pages load scripts from elsewhere.
 	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
 	cfg.CreateHooks = nil // it would write a URL made of the client's Host header into every answer
 	cfg.Formats = map[string]huma.Format{"application/json": jsonFormat(), "json": jsonFormat()}
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Made by `sluicectl token`. Not needed where the inbox is open."},
+		"token": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "Made by `sluicectl token`. Not needed when MAILBOX_ACCESS is open."},
 	}
 	cfg.Security = []map[string][]string{{}, {"token": {}}}
 	a := &API{deps: deps, huma: humago.New(mux, cfg)}
@@ -59,8 +61,27 @@ func New(mux *http.ServeMux, deps Deps) *API {
 	return a
 }
 
-// Describe adds an operation that another package serves to the description. Its errors need not be named.
-func (a *API) Describe(op *huma.Operation) { a.huma.OpenAPI().AddOperation(op) }
+// Describe adds an operation that another package serves to the description, with the answers for its Errors.
+func (a *API) Describe(op *huma.Operation) {
+	document := a.huma.OpenAPI()
+	problem := document.Components.Schemas.Schema(reflect.TypeFor[huma.ErrorModel](), true, "")
+	for _, status := range op.Errors {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: problem}},
+		}
+	}
+	document.AddOperation(op)
+}
+
+// AddressParam describes the path parameter that names a mailbox.
+func AddressParam() *huma.Param {
+	field, _ := reflect.TypeFor[Address]().FieldByName("Address")
+	return &huma.Param{
+		Name: "address", In: "path", Required: true, Description: field.Tag.Get("doc"), Example: field.Tag.Get("example"),
+		Schema: huma.SchemaFromField(huma.NewMapRegistry("", huma.DefaultSchemaNamer), field, ""),
+	}
+}
 
 // unchanged describes the answer to If-None-Match.
 func unchanged() map[string]*huma.Response {
@@ -81,12 +102,12 @@ type ID struct {
 func (a *API) mailbox(ctx context.Context, address string, right token.Right) (string, error) {
 	grant := access.Of(ctx)
 	if !grant.Known() {
-		return "", huma.ErrorWithHeaders(huma.Error401Unauthorized("Show a token: in the header Authorization, or log in."),
+		return "", huma.ErrorWithHeaders(huma.Error401Unauthorized("A token is needed: send it in the header Authorization, or log in."),
 			http.Header{"WWW-Authenticate": {`Bearer realm="mailboxes"`}})
 	}
 	mailbox, err := a.deps.Names.Mailbox(address)
 	if err != nil {
-		return "", huma.Error422UnprocessableEntity("The address is no mail address.")
+		return "", huma.Error422UnprocessableEntity("The address is not a mail address.")
 	}
 	if !grant.May(right, mailbox) {
 		return "", notFound()

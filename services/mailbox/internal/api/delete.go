@@ -31,11 +31,11 @@ func (a *API) deletions() {
 	errs := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusTooManyRequests, http.StatusServiceUnavailable}
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "delete-message", Method: http.MethodDelete, Path: "/api/v1/mailboxes/{address}/messages/{id}",
-		Summary: "Delete a mail from a mailbox", Description: "It stays in other mailboxes it was sent to.", Errors: errs,
+		Summary: "Delete a mail from a mailbox", Description: "Other mailboxes that it was sent to keep it.", Errors: errs,
 	}, a.delete)
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "empty-mailbox", Method: http.MethodDelete, Path: "/api/v1/mailboxes/{address}/messages",
-		Summary: "Delete all mail of a mailbox", Description: "What comes in meanwhile stays.", Errors: errs,
+		Summary: "Delete all mail of a mailbox", Description: "Mail that arrives meanwhile stays.", Errors: errs,
 	}, a.empty)
 }
 

@@ -1,4 +1,4 @@
-// Package api is the inbox for programs: JSON below /api/v1, described by /openapi.json, errors as RFC 9457 has them.
+// Package api is the inbox for programs: JSON under /api/v1, described by /openapi.json, with errors as in RFC 9457.
 //
 //	GET    /api/v1/mailboxes/{address}/messages              list, newest first; before, after, limit, q, wait
 //	GET    /api/v1/mailboxes/{address}/messages/{id}         one mail, decoded
@@ -7,6 +7,6 @@
 //	DELETE /api/v1/mailboxes/{address}/messages/{id}         from this mailbox
 //	DELETE /api/v1/mailboxes/{address}/messages              all that are there now
 //
-// A mailbox that a request may not read looks as if the mail were not there. Nothing an answer says is about other
-// mailboxes or about our insides.
+// To a request that may not read a mailbox, the answer is the same as if the mail did not exist. An answer never says anything about
+// other mailboxes, or about errors inside the service.
 package api

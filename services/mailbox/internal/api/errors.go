@@ -23,17 +23,17 @@ func (a *API) failed(ctx context.Context, err error) error {
 	case errors.Is(err, mailstore.ErrNotFound):
 		return notFound()
 	case errors.Is(err, ErrCrowded):
-		return later(huma.Error429TooManyRequests("Too many readers are waiting; ask again without waiting, or a little later."))
+		return later(huma.Error429TooManyRequests("Too many readers are waiting; ask again without wait, or a little later."))
 	case errors.Is(err, reading.ErrBusy):
 		return later(huma.Error503ServiceUnavailable("Too many large mails are being read just now; try again in a moment."))
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return huma.Error503ServiceUnavailable("The request was given up.") // nobody reads it
+		return huma.Error503ServiceUnavailable("The request was cancelled.") // nobody reads it
 	}
 	a.deps.Logger.Warn("a request failed", "request", requests.ID(ctx), "error", err)
 	if errors.Is(err, mailstore.ErrDamaged) {
 		return huma.Error500InternalServerError("The stored bytes of this mail are damaged.")
 	}
-	return later(huma.Error503ServiceUnavailable("The mail cannot be reached just now; try again in a moment."))
+	return later(huma.Error503ServiceUnavailable("The mail is not available just now; try again in a moment."))
 }
 
 func later(err error) error {

@@ -27,9 +27,9 @@ type listInput struct {
 	Address
 	Before string `query:"before" pattern:"^[0-7][0-9A-HJKMNP-TV-Z]{25}$" doc:"Only mails older than this id."`
 	After  string `query:"after" pattern:"^[0-7][0-9A-HJKMNP-TV-Z]{25}$" doc:"Only mails newer than this id."`
-	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"At most so many."`
-	Q      string `query:"q" maxLength:"200" doc:"Only mails with this in the subject or the sender; case does not matter."`
-	Wait   string `query:"wait" pattern:"^([0-9]|[1-5][0-9]|60)s$" doc:"When there is nothing, wait so long for something: newer than after, or stored meanwhile. With after only."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Largest number of mails in the answer."`
+	Q      string `query:"q" maxLength:"200" doc:"Only mails with this text in the subject or the sender; case does not matter."`
+	Wait   string `query:"wait" pattern:"^([0-9]|[1-5][0-9]|60)s$" doc:"If there is no mail newer than after, wait this long for one, or for one that is stored meanwhile. Only together with after."`
 	Match  string `header:"If-None-Match" maxLength:"1000"`
 }
 
@@ -50,7 +50,7 @@ const (
 func (a *API) lists() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "list-messages", Method: http.MethodGet, Path: "/api/v1/mailboxes/{address}/messages",
-		Summary: "List a mailbox", Description: "Newest first. A mailbox without mail, whether it exists or not, is an empty list.",
+		Summary: "List a mailbox", Description: "Newest first. For a mailbox without mail, whether it exists or not, the list is empty.",
 		Errors:      []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 		Responses:   unchanged(),
 		Middlewares: huma.Middlewares{waitLonger},

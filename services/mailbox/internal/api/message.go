@@ -34,7 +34,7 @@ type messageOutput struct {
 func (a *API) messages() {
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-message", Method: http.MethodGet, Path: "/api/v1/mailboxes/{address}/messages/{id}",
-		Summary: "Read a mail", Description: "Decoded to UTF-8, whatever is broken about it. Reading does not mark it as seen.",
+		Summary: "Read a mail", Description: "Decoded to UTF-8, even if it is malformed. Reading does not mark it as seen.",
 		Errors:    []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 		Responses: unchanged(),
 	}, a.message)

@@ -12,7 +12,7 @@ import (
 
 // Summary is a line of a list.
 type Summary struct {
-	ID         string    `json:"id" doc:"Rises with the time of arrival."`
+	ID         string    `json:"id" doc:"Sorts by time of arrival."`
 	Mailbox    string    `json:"mailbox" doc:"The mailbox it is in."`
 	Sender     string    `json:"sender" doc:"The return path of the envelope; empty for a bounce."`
 	From       string    `json:"from" doc:"The field From, decoded."`
@@ -22,7 +22,7 @@ type Summary struct {
 	Stored     time.Time `json:"stored" doc:"When it became visible."`
 	Size       int64     `json:"size" doc:"In bytes, as sent."`
 	Seen       bool      `json:"seen" doc:"Whether it has been marked as seen."`
-	Attachment bool      `json:"attachment" doc:"Whether it has files."`
+	Attachment bool      `json:"attachment" doc:"Whether it has attachments."`
 }
 
 // NewSummary describes an entry.
@@ -35,20 +35,20 @@ func NewSummary(e mailstore.Entry) Summary {
 
 // List is a page of a mailbox.
 type List struct {
-	Mailbox  string    `json:"mailbox" doc:"The one form of the address that was asked for."`
+	Mailbox  string    `json:"mailbox" doc:"The requested address in its normal form."`
 	Messages []Summary `json:"messages" nullable:"false" doc:"Newest first."`
-	Next     string    `json:"next,omitempty" doc:"The value of before for what is older; missing when there is nothing."`
+	Next     string    `json:"next,omitempty" doc:"The value of before for the next page, with older mail; missing when there is none."`
 }
 
 // Message is one mail.
 type Message struct {
 	Summary
-	Fields    []Field  `json:"fields" nullable:"false" doc:"The header, those of the delivery first; decoded, in their order."`
+	Fields    []Field  `json:"fields" nullable:"false" doc:"The header fields, decoded and in order; those added at delivery come first."`
 	Text      string   `json:"text" doc:"The plain text."`
-	HTML      string   `json:"html" doc:"The HTML, made harmless. Show it in a sandboxed frame all the same."`
+	HTML      string   `json:"html" doc:"The sanitised HTML. Still, show it only in a sandboxed frame."`
 	Truncated bool     `json:"truncated" doc:"Whether text, html or fields were cut; the source has everything."`
 	Parts     []Part   `json:"parts" nullable:"false" doc:"The tree of parts; the first is the mail itself."`
-	Unusual   []string `json:"unusual" nullable:"false" doc:"What is wrong with how the mail is made."`
+	Unusual   []string `json:"unusual" nullable:"false" doc:"Names of what is malformed or unusual in the mail."`
 	Source    string   `json:"source" doc:"Path of the source."`
 }
 
@@ -63,11 +63,11 @@ type Part struct {
 	Number    int    `json:"number"`
 	Parent    int    `json:"parent" doc:"The number of the part it is in; -1 for the mail itself."`
 	Type      string `json:"type" doc:"The media type that the sender gave."`
-	Role      string `json:"role" enum:"structure,text,inline,attachment,machine" doc:"What it is there for."`
+	Role      string `json:"role" enum:"structure,text,inline,attachment,machine" doc:"The purpose of the part."`
 	Name      string `json:"name" doc:"A file name that is safe to save under; may be empty."`
 	ContentID string `json:"content_id"`
 	Size      int64  `json:"size" doc:"In bytes, decoded."`
-	URL       string `json:"url" doc:"Path of its content; empty when it only holds other parts."`
+	URL       string `json:"url" doc:"Path of its content; empty when it only contains other parts."`
 }
 
 func newPart(p reading.Part, mail string) Part {

@@ -28,7 +28,7 @@ const (
 type rawInput struct {
 	Address
 	ID
-	As string `query:"as" enum:"delivered,sent" default:"delivered" doc:"sent: the bytes as they were sent; delivered: with the fields of the delivery to this mailbox before them."`
+	As string `query:"as" enum:"delivered,sent" default:"delivered" doc:"sent: the bytes as they were sent; delivered: the same, preceded by the header fields of the delivery to this mailbox."`
 }
 
 type partInput struct {
@@ -55,7 +55,7 @@ func (a *API) sources() {
 	}, a.raw)
 	huma.Register(a.huma, huma.Operation{
 		OperationID: "get-part", Method: http.MethodGet, Path: "/api/v1/mailboxes/{address}/messages/{id}/parts/{n}",
-		Summary: "Download a part", Description: "The decoded body, always as a file to save: its type is the sender's only where that is harmless.",
+		Summary: "Download a part", Description: "The decoded body, always as a download. Its Content-Type is the one that the sender gave only if that is harmless.",
 		Errors: errs, Responses: binary("*/*", "The part."),
 	}, a.part)
 }
@@ -194,7 +194,7 @@ func (w *asProblem) WriteHeader(status int) {
 	case !w.failed:
 		w.failed = true
 		w.Header().Del("Content-Disposition")
-		problem.Write(w.ResponseWriter, status, "The mail has another state, or no such range.")
+		problem.Write(w.ResponseWriter, status, "A condition of the request is not met, or the mail has no such range.")
 	}
 }
 

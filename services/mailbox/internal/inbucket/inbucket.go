@@ -31,8 +31,8 @@ const (
 
 // Deps are what the handlers work with.
 type Deps struct {
-	Reader *reading.Reader
-	Names  reading.Names
+	Reader *reading.Reader // cache and database
+	Names  reading.Names   // how an address becomes a mailbox
 	Logger *slog.Logger
 }
 
@@ -78,7 +78,7 @@ func (h handlers) handler(right token.Right, serve func(http.ResponseWriter, *ht
 		grant := access.Of(r.Context())
 		if !grant.Known() {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="mailboxes"`)
-			http.Error(w, "show a token in the header Authorization", http.StatusUnauthorized)
+			http.Error(w, "a token is needed in the header Authorization", http.StatusUnauthorized)
 			return
 		}
 		a := asked{name: r.PathValue("name"), id: r.PathValue("id")}
@@ -104,7 +104,7 @@ func (h handlers) failed(w http.ResponseWriter, r *http.Request, err error) {
 		http.Error(w, errBody.Error(), http.StatusBadRequest)
 	default:
 		h.Logger.Warn("a request failed", "request", requests.ID(r.Context()), "error", err)
-		http.Error(w, "the mail cannot be reached just now", http.StatusServiceUnavailable)
+		http.Error(w, "the mail is not available just now", http.StatusServiceUnavailable)
 	}
 }
 

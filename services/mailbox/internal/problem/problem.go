@@ -1,5 +1,5 @@
-// Package problem answers errors as RFC 9457 has it: application/problem+json. Every error of the mailbox service's own
-// API is answered so, whichever layer finds it.
+// Package problem writes errors in the format of RFC 9457: application/problem+json. Every error of the mailbox service's own
+// API has this format, whichever layer detects it.
 package problem
 
 import (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -101,15 +102,18 @@ const maxQueue = 1000
 
 // reader is one who waits.
 type reader struct {
-	news  chan struct{} // there is something in queue
-	polls bool          // looks for himself, also when nothing new was found
+	client netip.Prefix
+	news   chan struct{} // there is something in queue
+	polls  bool          // looks for himself, also when nothing new was found
 
 	mu     sync.Mutex
 	queue  []*event
 	behind bool // the queue was full
 }
 
-func newReader() *reader { return &reader{news: make(chan struct{}, 1)} }
+func newReader(client netip.Prefix) *reader {
+	return &reader{client: client, news: make(chan struct{}, 1)}
+}
 
 // tell queues events, and wakes the reader.
 func (r *reader) tell(events []*event) {

@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/services/internal/reading"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/access"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
 )
 
@@ -36,10 +38,12 @@ const (
 
 // Deps are what a Hub works with.
 type Deps struct {
-	Reader  *reading.Reader
-	Names   reading.Names
-	Logger  *slog.Logger
-	Metrics prometheus.Registerer
+	// PerClient bounds the readers that wait from one network of a client (access.Network); 0: no limit.
+	PerClient int
+	Reader    *reading.Reader // cache and database
+	Names     reading.Names   // how an address becomes a mailbox
+	Logger    *slog.Logger
+	Metrics   prometheus.Registerer // where the Hub registers its metrics
 }
 
 // Hub knows who waits for what.
@@ -50,6 +54,7 @@ type Hub struct {
 
 	mu      sync.Mutex
 	boxes   map[string]*box
+	clients map[netip.Prefix]int // readers of each
 	readers int
 	dirty   []*box
 	wake    chan struct{} // there may be something in dirty
@@ -65,7 +70,8 @@ type Hub struct {
 func New(d Deps) *Hub {
 	return &Hub{
 		deps: d, metrics: newMetrics(d.Metrics), pace: rate.NewLimiter(CheckRate, CheckRate), boxes: make(map[string]*box),
-		wake: make(chan struct{}, 1), closing: make(chan struct{}), heartbeat: heartbeat,
+		clients: make(map[netip.Prefix]int),
+		wake:    make(chan struct{}, 1), closing: make(chan struct{}), heartbeat: heartbeat,
 	}
 }
 
@@ -218,7 +224,8 @@ func (h *Hub) join(mailbox string, r *reader) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	b := h.boxes[mailbox]
-	if h.closed || h.readers >= MaxReaders || b != nil && len(b.readers) >= MaxPerMailbox {
+	if h.closed || h.readers >= MaxReaders || b != nil && len(b.readers) >= MaxPerMailbox ||
+		h.deps.PerClient > 0 && h.clients[r.client] >= h.deps.PerClient {
 		h.metrics.crowded.Inc()
 		return api.ErrCrowded
 	}
@@ -228,6 +235,7 @@ func (h *Hub) join(mailbox string, r *reader) error {
 	}
 	b.readers[r] = struct{}{}
 	h.waiting.Add(1)
+	h.clients[r.client]++
 	h.readers++
 	h.metrics.readers.Set(float64(h.readers))
 	return nil
@@ -241,13 +249,16 @@ func (h *Hub) leave(mailbox string, r *reader) {
 	if delete(b.readers, r); len(b.readers) == 0 {
 		delete(h.boxes, mailbox)
 	}
+	if h.clients[r.client]--; h.clients[r.client] == 0 {
+		delete(h.clients, r.client)
+	}
 	h.readers--
 	h.metrics.readers.Set(float64(h.readers))
 }
 
 // Wait implements api.Waiter.
 func (h *Hub) Wait(ctx context.Context, mailbox string, look func(context.Context) (found bool, err error)) error {
-	r := newReader()
+	r := newReader(access.Network(access.Client(ctx)))
 	r.polls = true
 	if err := h.join(mailbox, r); err != nil {
 		return err

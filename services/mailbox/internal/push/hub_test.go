@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -328,7 +329,7 @@ func TestOneMailboxHasSoManyReaders(t *testing.T) {
 	w := start(t)
 	join := func(mailbox string) {
 		t.Helper()
-		r := newReader()
+		r := newReader(netip.Prefix{})
 		if err := w.hub.join(mailbox, r); err != nil {
 			t.Fatal(err)
 		}
@@ -347,6 +348,40 @@ func TestOneMailboxHasSoManyReaders(t *testing.T) {
 	}
 	join("ben@example.com") // another mailbox is not crowded
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// TestOneClientHasSoManyReaders: somebody who opens streams and leaves them does not take them from everybody else.
+func TestOneClientHasSoManyReaders(t *testing.T) {
+	w := start(t)
+	w.hub.deps.PerClient = 3
+	home, other := netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32")
+	var joined []*reader
+	for i := range 3 {
+		r := newReader(home)
+		if err := w.hub.join(fmt.Sprintf("box%d@example.com", i), r); err != nil {
+			t.Fatal(err)
+		}
+		joined = append(joined, r)
+	}
+	if err := w.hub.join(ann, newReader(home)); !errors.Is(err, api.ErrCrowded) {
+		t.Errorf("a fourth reader of the same client: %v", err)
+	}
+	stranger := newReader(other)
+	if err := w.hub.join(ann, stranger); err != nil {
+		t.Errorf("a reader of another client: %v", err)
+	}
+	w.hub.leave("box0@example.com", joined[0])
+	again := newReader(home)
+	if err := w.hub.join(ann, again); err != nil {
+		t.Errorf("a reader in the place of one that left: %v", err)
+	}
+	w.hub.leave(ann, again)
+	w.hub.leave(ann, stranger)
+	w.hub.leave("box1@example.com", joined[1])
+	w.hub.leave("box2@example.com", joined[2])
+	if len(w.hub.clients) != 0 {
+		t.Errorf("clients are still counted: %v", w.hub.clients)
+	}
 }
 
 func counter(m prometheus.Metric) float64 {

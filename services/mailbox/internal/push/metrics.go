@@ -12,16 +12,16 @@ type hubMetrics struct {
 func newMetrics(reg prometheus.Registerer) *hubMetrics {
 	m := &hubMetrics{
 		readers: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "sluice_mailbox_waiting_readers", Help: "Readers that wait for new mail: event streams and long polls.",
+			Name: "sluice_mailbox_waiting_readers", Help: "Readers waiting for new mail: event streams and long polls.",
 		}),
 		events: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_mailbox_events_total", Help: "New mails that readers were told of, one for each reader.",
+			Name: "sluice_mailbox_events_total", Help: "New mails announced to readers, counted once for each reader.",
 		}),
 		crowded: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_mailbox_crowded_total", Help: "Readers refused because too many wait already.",
+			Name: "sluice_mailbox_crowded_total", Help: "Readers refused because too many were waiting: in all, for one mailbox or from one client.",
 		}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_mailbox_dropped_readers_total", Help: "Event streams ended because their reader did not keep up; it can resume.",
+			Name: "sluice_mailbox_dropped_readers_total", Help: "Event streams ended because their reader was too slow; it can resume.",
 		}),
 	}
 	if reg != nil {

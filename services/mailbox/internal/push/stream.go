@@ -41,30 +41,30 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	grant := access.Of(r.Context())
 	if !grant.Known() {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="mailboxes"`)
-		problem.Write(w, http.StatusUnauthorized, "Show a token: in the header Authorization, or log in.")
+		problem.Write(w, http.StatusUnauthorized, "A token is needed: send it in the header Authorization, or log in.")
 		return
 	}
 	mailbox, err := h.deps.Names.Mailbox(r.PathValue("address"))
 	switch {
 	case err != nil:
-		problem.Write(w, http.StatusUnprocessableEntity, "The address is no mail address.")
+		problem.Write(w, http.StatusUnprocessableEntity, "The address is not a mail address.")
 		return
 	case !grant.May(token.Read, mailbox):
-		problem.Write(w, http.StatusNotFound, "There is no such mailbox for you.")
+		problem.Write(w, http.StatusNotFound, "There is no such mailbox.")
 		return
 	}
 	from, resumes, ok := resume(r)
 	if !ok {
-		problem.Write(w, http.StatusUnprocessableEntity, "Last-Event-ID, or after, is no id of an event.")
+		problem.Write(w, http.StatusUnprocessableEntity, "Last-Event-ID or after is not the id of an event.")
 		return
 	}
-	me := newReader()
+	me := newReader(access.Network(access.Client(r.Context())))
 	if err := h.join(mailbox, me); err != nil {
 		w.Header().Set("Retry-After", retryAfter)
-		problem.Write(w, http.StatusTooManyRequests, "Too many readers are waiting; come back a little later.")
+		problem.Write(w, http.StatusTooManyRequests, "Too many readers are waiting; try again a little later.")
 		return
 	}
-	s := &session{hub: h, mailbox: mailbox, reader: me, sent: make(map[ulid.ULID]struct{})}
+	s := &session{hub: h, mailbox: mailbox, reader: me, expires: grant.Expires(), sent: make(map[ulid.ULID]struct{})}
 	if resumes {
 		s.since = from.stored.Add(-overlap)
 	}
@@ -90,6 +90,7 @@ type session struct {
 	mailbox string
 	reader  *reader
 	since   time.Time // send what was stored since first; zero: nothing
+	expires time.Time // when the right to read ends; zero: never
 	sent    map[ulid.ULID]struct{}
 }
 
@@ -149,7 +150,10 @@ func (s *session) own(conn net.Conn) {
 	}
 }
 
-var errBehind = errors.New("the reader is too far behind")
+var (
+	errBehind  = errors.New("the reader is too far behind")
+	errExpired = errors.New("the reader's token has expired")
+)
 
 // run writes events until the reader is gone, or the hub closes.
 func (s *session) run(ctx context.Context, write func([]byte) error) error {
@@ -173,6 +177,12 @@ func (s *session) run(ctx context.Context, write func([]byte) error) error {
 	}
 	alive := time.NewTimer(s.hub.heartbeat)
 	defer alive.Stop()
+	var expired <-chan time.Time
+	if !s.expires.IsZero() {
+		timer := time.NewTimer(time.Until(s.expires))
+		defer timer.Stop()
+		expired = timer.C
+	}
 	for {
 		select {
 		case <-s.reader.news:
@@ -189,6 +199,8 @@ func (s *session) run(ctx context.Context, write func([]byte) error) error {
 				return err
 			}
 			alive.Reset(s.hub.heartbeat)
+		case <-expired:
+			return errExpired
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.hub.closing:

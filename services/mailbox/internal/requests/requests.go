@@ -1,5 +1,5 @@
-// Package requests is what every request passes, whatever it is for: it gets an id, a line in the access log, its place in
-// the metrics; a handler that panics answers 500; what no handler is for is answered 404 or 405.
+// Package requests has what applies to every request: it gets an id, a line in the access log, and is counted in the metrics. When
+// a handler panics, the answer is 500. When no handler matches, it is 404 or 405.
 package requests
 
 import (
@@ -43,11 +43,11 @@ func NewLog(logger *slog.Logger, pii bool, limit time.Duration, reg prometheus.R
 		limit:  limit,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_mailbox_requests_total",
-			Help: "Requests by the pattern of their path, or none, and by status.",
+			Help: "Requests by route (none: no such route) and status.",
 		}, []string{"route", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:                        "sluice_mailbox_request_seconds",
-			Help:                        "Time from a request to the end of its answer; of streams, how long they lasted.",
+			Help:                        "Time from a request to the end of its answer; for an event stream, its whole duration.",
 			Buckets:                     []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 			NativeHistogramBucketFactor: 1.1,
 		}, []string{"route"}),
@@ -112,7 +112,7 @@ func (l *Log) panicked(rec *recorder, s *seen, what any) {
 	if rec.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	problem.Write(rec, http.StatusInternalServerError, "Something went wrong here; it has been written down under this request's id.")
+	problem.Write(rec, http.StatusInternalServerError, "Internal error; details are in the log under this request's id.")
 }
 
 func (l *Log) end(r *http.Request, rec *recorder, s *seen, start time.Time) {

@@ -37,11 +37,11 @@ func unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	}
 	if said.status == http.StatusMethodNotAllowed {
 		w.Header()["Allow"] = said.header["Allow"]
-		problem.Write(w, http.StatusMethodNotAllowed, "There is no such method here; the header Allow says which there are.")
+		problem.Write(w, http.StatusMethodNotAllowed, "This method is not allowed here; the header Allow lists those that are.")
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/api/") {
-		problem.Write(w, http.StatusNotFound, "There is nothing here; /openapi.json describes what there is.")
+		problem.Write(w, http.StatusNotFound, "There is nothing at this path; /openapi.json describes the API.")
 		return
 	}
 	problem.Write(w, http.StatusNotFound, "There is nothing here.")

@@ -15,8 +15,6 @@ const (
 	MaxInput = 1 << 20
 	// InlineBudget bounds the inline images of one mail together, in bytes before they become base64.
 	InlineBudget = 5 << 20
-	// maxDepth bounds how deep elements are nested: browsers take minutes over 200,000 of them. The text of deeper ones stays.
-	maxDepth = 250
 	// atOnce bounds how many mails are worked on at a time: the worst take about a second.
 	atOnce = 2
 )
@@ -80,7 +78,7 @@ func (s *Sanitiser) Text(page string) string {
 type pass struct {
 	options Options
 	budget  int64
-	depth   int
+	nesting nesting
 	result  Result
 	out     strings.Builder
 }
@@ -97,22 +95,16 @@ func (p *pass) run(page string) {
 		case html.StartTagToken, html.SelfClosingTagToken:
 			token := z.Token()
 			token.Type = html.StartTagToken
-			if nests(token.Data) {
-				if p.depth++; p.depth > maxDepth {
-					continue
-				}
-			}
-			p.start(&token)
-			p.out.WriteString(token.String())
-		case html.EndTagToken:
-			token := z.Token()
-			if nests(token.Data) && p.depth > 0 {
-				if p.depth--; p.depth >= maxDepth {
-					continue
-				}
-			}
 			token.Data = renamed(token.Data)
-			p.out.WriteString(token.String())
+			ended, ok := p.nesting.start(token.Data)
+			p.end(ended)
+			if ok {
+				p.start(&token)
+				p.out.WriteString(token.String())
+			}
+		case html.EndTagToken:
+			name, _ := z.TagName()
+			p.end(p.nesting.end(renamed(string(name))))
 		}
 	}
 }
@@ -125,8 +117,13 @@ func renamed(element string) string {
 	return element
 }
 
+func (p *pass) end(elements []string) {
+	for _, element := range elements {
+		p.out.WriteString("</" + element + ">")
+	}
+}
+
 func (p *pass) start(token *html.Token) {
-	token.Data = renamed(token.Data)
 	attributes := token.Attr[:0]
 	for _, a := range token.Attr {
 		switch a.Key {
@@ -150,14 +147,4 @@ func (p *pass) start(token *html.Token) {
 		attributes = appendLink(attributes, token.Attr)
 	}
 	token.Attr = attributes
-}
-
-// nests says whether an element is open until it is closed. What another of its kind closes, or nothing ever does, is not
-// nested by being repeated.
-func nests(element string) bool {
-	switch element {
-	case "br", "hr", "img", "wbr", "col", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "caption", "colgroup":
-		return false
-	}
-	return true
 }

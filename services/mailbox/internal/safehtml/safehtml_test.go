@@ -3,8 +3,11 @@ package safehtml_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
+
+	"golang.org/x/net/html"
 
 	"github.com/sluice-mail/sluice/services/mailbox/internal/safehtml"
 )
@@ -22,7 +25,7 @@ func TestWhatMailLooksLikeStays(t *testing.T) {
 	for _, tc := range []struct{ in, want string }{
 		{`<p style="color:#333; font-family:'Segoe UI',Arial">Hi</p>`, `<p style="color:#333;font-family:&#39;Segoe UI&#39;,Arial">Hi</p>`},
 		{`<body bgcolor="#eeeeee" onload=x()>a</body>`, `<div bgcolor="#eeeeee">a</div>`},
-		{`<table width="600" cellpadding=0><tr><td align=center>x</table>`, `<table width="600" cellpadding="0"><tr><td align="center">x</table>`},
+		{`<table width="600" cellpadding=0><tr><td align=center>x</table>`, `<table width="600" cellpadding="0"><tr><td align="center">x</td></table>`},
 		{`<td style="background:rgb(1, 2, 3)">`, `<td style="background:rgb(1, 2, 3)">`},
 		{`1 &lt; 2 &amp; "x"`, `1 &lt; 2 &amp; &#34;x&#34;`},
 		{`<a href="https://shop.example/a?b=1&amp;c=2">x</a>`, `<a href="https://shop.example/a?b=1&amp;c=2" title="https://shop.example/a?b=1&amp;c=2" target="_blank" rel="noopener noreferrer nofollow">x</a>`},
@@ -106,5 +109,73 @@ func TestDeepNestingIsFlattened(t *testing.T) {
 	}
 	if rows := clean(t, strings.Repeat("<p>a<br>", 1000), safehtml.Options{}).HTML; strings.Count(rows, "<p>") != 1000 {
 		t.Error("paragraphs that nobody closes are not nested, and are missing")
+	}
+}
+
+// TestNestingIsBoundedWhateverTheEndTags: a browser's tree is looked at, not our own counting.
+func TestNestingIsBoundedWhateverTheEndTags(t *testing.T) {
+	repeat := func(n int, s string) string { return strings.Repeat(s, n) }
+	numbered := func(n int, format string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	for name, page := range map[string]string{
+		"end tags that close nothing":          repeat(20_000, "<div></b>"),
+		"end tags of unknown elements":         repeat(20_000, "<div></x-y></div-></script>"),
+		"formatting that outlives its element": numbered(5_000, `<div><b title="%d"></div>x`),
+		"formatting that outlives its cell":    "<table>" + numbered(5_000, `<tr><td><font color="#%06d">x</td></tr>`) + "</table>",
+		"formatting within paragraphs":         numbered(5_000, `<p><b title="%d">`),
+		"misnested":                            repeat(5_000, "<b><i></b><div></i>"),
+		"end tags that cells hide":             repeat(5_000, "<table><tr><td><div></table></td></div>"),
+		"left out, closed and opened again":    repeat(251, "<div>") + repeat(5_000, "</div><div></div><div><b>"),
+		"lists":                                repeat(20_000, "<ul><li>"),
+		"items of different lists":             repeat(20_000, "<li><dd>"),
+		"paragraphs and blocks":                repeat(20_000, "<p><div></p>"),
+		"tables within cells":                  repeat(20_000, "<table><tr><td>"),
+		"tables within tables":                 repeat(20_000, "<table><b>"),
+		"bodies":                               repeat(20_000, "<body></div>"),
+		"summaries":                            repeat(20_000, "<details><summary></details>"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cleaned := clean(t, page+"<i>last", safehtml.Options{}).HTML
+			tree, err := html.Parse(strings.NewReader(cleaned)) // refuses more than 512 open elements
+			if err != nil {
+				t.Fatal(err)
+			}
+			deepest := 0
+			for node := range tree.Descendants() {
+				depth := 0
+				for range node.Ancestors() {
+					depth++
+				}
+				deepest = max(deepest, depth)
+			}
+			// A list and its item, a table with its groups, rows and cells are several levels for one that is counted.
+			if deepest > 510 {
+				t.Errorf("%d elements are nested", deepest)
+			}
+			if !strings.Contains(cleaned, "last") {
+				t.Error("what comes behind is missing")
+			}
+		})
+	}
+}
+
+func TestSloppyMailKeepsItsLayout(t *testing.T) {
+	for _, tc := range []struct{ in, want string }{
+		{"<table>" + strings.Repeat("<tr><td><font><b>x", 400) + "</table><div>end</div>", "<div>end</div>"},
+		{strings.Repeat(`<a name="x">`, 400) + "<div>end</div>", "<div>end</div>"},
+		{strings.Repeat("</div>", 400) + "<div>end</div>", "<div>end</div>"},
+		{"<table><tr><td>a</div></td><td>b</td></tr></table>", "<table><tr><td>a</td><td>b</td></tr></table>"},
+		{"<ul><li>a<li>b</ul><dl><dt>a<dd>b</dl>", "<ul><li>a</li><li>b</li></ul><dl><dt>a</dt><dd>b</dd></dl>"},
+		{"<ul><li>a<ul><li>b</ul><li>c</ul>", "<ul><li>a<ul><li>b</li></ul></li><li>c</li></ul>"},
+		{"<p><b>x</p><p>y</b>z</p>", "<p><b>x</p><p>y</b>z</p>"},
+	} {
+		if got := clean(t, tc.in, safehtml.Options{}).HTML; !strings.HasSuffix(got, tc.want) {
+			t.Errorf("%.60s…\n got …%s\nwant %s", tc.in, got[max(0, len(got)-200):], tc.want)
+		}
 	}
 }

@@ -25,7 +25,7 @@ func TestLoggingIn(t *testing.T) {
 		}
 	}
 	wrong := s.do(http.MethodPost, "/login", url.Values{"token": {"wrong"}})
-	if wrong.StatusCode != http.StatusSeeOther || !strings.Contains(s.get(wrong.Header.Get("Location")).body, "That token is not valid") {
+	if wrong.StatusCode != http.StatusSeeOther || !strings.Contains(s.get(wrong.Header.Get("Location")).body, "That token is invalid") {
 		t.Errorf("a wrong token: %d to %s", wrong.StatusCode, wrong.Header.Get("Location"))
 	}
 	right := s.do(http.MethodPost, "/login", url.Values{"token": {signed(t, ann)}})

@@ -13,13 +13,13 @@ import (
 
 // Deps are what the pages are made from.
 type Deps struct {
-	Reader    *reading.Reader
-	Names     reading.Names
-	Sanitiser *safehtml.Sanitiser
+	Reader    *reading.Reader     // cache and database
+	Names     reading.Names       // how an address becomes a mailbox
+	Sanitiser *safehtml.Sanitiser // for the HTML of mails
 	Logger    *slog.Logger
-	// Tokens says that one must log in.
+	// Tokens says that readers must log in.
 	Tokens bool
-	// Domain is where rolled addresses are; "" means the name the page was asked under, if mail could go there.
+	// Domain is the domain of suggested addresses; "" means the host name of the request, if mail could go there.
 	Domain string
 }
 

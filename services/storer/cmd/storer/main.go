@@ -1,4 +1,4 @@
-// Command storer carries the log into the database.
+// Command storer stores the mail of the log in the database.
 package main
 
 import (
@@ -12,7 +12,7 @@ func main() {
 	var cfg storer.ProcessConfig
 	process.Main(process.Spec{
 		Name:    "storer",
-		Summary: "carries the log into the database, and keeps the log in bounds",
+		Summary: "stores the log's mail in the database, and purges stored mail from the log",
 		Config:  []any{&cfg},
 		Run: func(ctx context.Context, e *process.Env) error {
 			deps, closeAll, err := cfg.Open(e)
@@ -27,8 +27,8 @@ func main() {
 			return s.Run(ctx)
 		},
 		Commands: []process.Command{
-			{Name: "migrate", Summary: "ensures the streams and the tables, then ends", Run: cfg.Migrate},
-			{Name: "replay", Summary: "stores a stretch of the log again; see replay -help", Run: cfg.Replay},
+			{Name: "migrate", Summary: "creates or updates the streams and the tables, then exits", Run: cfg.Migrate},
+			{Name: "replay", Summary: "stores a range of the log again; see replay -help", Run: cfg.Replay},
 		},
 	})
 }

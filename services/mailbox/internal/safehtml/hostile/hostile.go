@@ -1,5 +1,5 @@
-// Package hostile has HTML as attackers mail it, for tests of what shows mail. Its scripts all call pwned(), and everything
-// it asks for is below one origin, which a test can listen at.
+// Package hostile has HTML as attackers send it, for tests of code that shows mail. All its scripts call pwned(), and everything
+// it tries to load comes from one origin, on which a test can listen.
 package hostile
 
 import "strings"
