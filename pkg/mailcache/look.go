@@ -3,17 +3,15 @@ package mailcache
 import (
 	"github.com/bradfitz/gomemcache/memcache"
 	"github.com/oklog/ulid/v2"
-
-	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
 
-// PageAndMessage looks for the page of a mailbox and for a mail, in one round trip when one server has both. A page that is
-// not in the cache is nil, and a mail that is not there is an empty Item.
-func (c *Cache) PageAndMessage(mailbox string, id ulid.ULID) (page []mailstore.Entry, item Item) {
+// PageAndMessage looks for the page of a mailbox and for a mail, in one round trip when one server has both. The page has
+// no mail, and the item is empty, when it is not there.
+func (c *Cache) PageAndMessage(mailbox string, id ulid.ULID) (page Page, item Item) {
 	pageAt, mailAt := pageKey(mailbox), messageKey(id)
 	found := c.getBoth(pageAt, mailAt)
-	if i := found[pageAt]; i != nil && i.Flags != placeholder {
-		page, _, _ = decodePage(i.Value, PageEntries) // a page that cannot be decoded is a miss
+	if i := found[pageAt]; i != nil && readable(i) {
+		page.value = i.Value
 	}
 	if i := found[mailAt]; i != nil {
 		item, _ = decodeItem(i.Value)

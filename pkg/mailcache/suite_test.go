@@ -140,10 +140,29 @@ func page(n int) []mailstore.Entry {
 	return entries
 }
 
+// newest reads the newest most mails of a page, and sees that each of them is found by its id as well.
+func newest(t *testing.T, c *mailcache.Cache, mailbox string, most int, load func(context.Context) ([]mailstore.Entry, error)) ([]mailstore.Entry, bool, error) {
+	t.Helper()
+	p, err := c.Page(t.Context(), mailbox, load)
+	if err != nil {
+		return nil, false, err
+	}
+	entries, whole, err := p.Newest(most)
+	for _, e := range entries {
+		if found, ok := p.Find(e.ID); !ok || found != e {
+			t.Errorf("%s is found as %+v, want %+v", e.ID, found, e)
+		}
+	}
+	if _, found := p.Find(ulid.Make()); found {
+		t.Error("a mail is found that is not there")
+	}
+	return entries, whole, err
+}
+
 // ask reads a page and says whether the database was asked.
 func ask(t *testing.T, c *mailcache.Cache, mailbox string, inDatabase []mailstore.Entry) (got []mailstore.Entry, asked bool) {
 	t.Helper()
-	got, _, err := c.Page(t.Context(), mailbox, mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
+	got, _, err := newest(t, c, mailbox, mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
 		asked = true
 		return inDatabase, nil
 	})
@@ -173,7 +192,7 @@ func pagesAreLoadedOnce(t *testing.T, c *mailcache.Cache) {
 
 // New mail is stored, and announced, while a reader has asked the database but not yet filled the page.
 func deletionWhileLoading(t *testing.T, c *mailcache.Cache) {
-	got, _, err := c.Page(t.Context(), "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
+	got, _, err := newest(t, c, "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
 		old := page(1)
 		c.DeletePages([]string{"a@example.com"})
 		return old, nil
@@ -188,7 +207,7 @@ func deletionWhileLoading(t *testing.T, c *mailcache.Cache) {
 
 // The same, and another reader has filled the page anew before the first is done.
 func slowReader(t *testing.T, c *mailcache.Cache) {
-	_, _, err := c.Page(t.Context(), "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
+	_, _, err := newest(t, c, "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
 		old := page(1)
 		c.DeletePages([]string{"a@example.com"})
 		if got, asked := ask(t, c, "a@example.com", page(2)); !asked || len(got) != 2 {
@@ -205,7 +224,7 @@ func slowReader(t *testing.T, c *mailcache.Cache) {
 }
 
 func onlyOneFills(t *testing.T, c *mailcache.Cache) {
-	_, _, err := c.Page(t.Context(), "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
+	_, _, err := newest(t, c, "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) {
 		// A second reader is served from the database meanwhile.
 		if got, asked := ask(t, c, "a@example.com", page(5)); !asked || len(got) != 5 {
 			t.Errorf("asked %v, %d entries", asked, len(got))
@@ -222,7 +241,7 @@ func onlyOneFills(t *testing.T, c *mailcache.Cache) {
 
 func failedLoad(t *testing.T, c *mailcache.Cache) {
 	away := errors.New("database away")
-	_, _, err := c.Page(t.Context(), "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) { return nil, away })
+	_, _, err := newest(t, c, "a@example.com", mailcache.PageEntries, func(context.Context) ([]mailstore.Entry, error) { return nil, away })
 	if !errors.Is(err, away) {
 		t.Fatal(err)
 	}
@@ -237,7 +256,7 @@ func longPage(t *testing.T, c *mailcache.Cache) {
 		for _, most := range []int{1, 5, mailcache.PageEntries} {
 			mailbox, long := fmt.Sprintf("u%d-%d@example.com", length, most), page(length)
 			for _, source := range []string{"database", "cache"} {
-				got, whole, err := c.Page(t.Context(), mailbox, most, func(context.Context) ([]mailstore.Entry, error) {
+				got, whole, err := newest(t, c, mailbox, most, func(context.Context) ([]mailstore.Entry, error) {
 					if source == "cache" {
 						t.Errorf("%d of %d: the database is asked twice", most, length)
 					}

@@ -1,6 +1,7 @@
 package mailcache
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"net/netip"
@@ -164,6 +165,37 @@ func decodePage(b []byte, most int) (entries []mailstore.Entry, whole bool, err 
 		return nil, false, errFormat
 	}
 	return entries, whole, nil
+}
+
+// findEntry finds a mail's entry in a page, whose entries are in the falling order of their ids.
+func findEntry(b []byte, id ulid.ULID) (e mailstore.Entry, found bool) {
+	d := newDecoder(b)
+	for n := d.number(); n > 0 && len(d.b) >= len(id); n-- {
+		switch bytes.Compare(d.b[:len(id)], id[:]) {
+		case 0:
+			d.entry(&e)
+			return e, !d.bad
+		case -1:
+			return e, false
+		}
+		d.skipEntry()
+	}
+	return e, false
+}
+
+// entryFields are the fields of an entry after its id: texts and numbers.
+const entryFields = "ttnntnnntttttn"
+
+// skipEntry goes over what entry reads.
+func (d *decoder) skipEntry() {
+	d.b = d.b[len(ulid.ULID{}):]
+	for _, kind := range entryFields {
+		if kind == 't' {
+			d.bytes()
+		} else {
+			d.number()
+		}
+	}
 }
 
 func (d *decoder) entry(e *mailstore.Entry) {

@@ -76,7 +76,10 @@ type Entry struct {
 	Derived
 }
 
-// Stored is a mail in the database, without its bytes.
+// FoundBytes is the size of the largest mail whose bytes Find reads along with it.
+const FoundBytes = 1 << 20
+
+// Stored is a mail in the database.
 type Stored struct {
 	ID       ulid.ULID
 	Envelope []byte    // the protobuf as received
@@ -85,6 +88,7 @@ type Stored struct {
 	Parts    int       // rows of PartSize raw bytes in which its bytes are kept
 	StoredAt time.Time // when it was stored for the first time
 	Entries  []Entry   // its line in each mailbox of the envelope
+	Raw      []byte    // verified; nil unless Find has read it along
 }
 
 // Row is one mail as the audit sees it.

@@ -30,7 +30,8 @@ type Mailboxes interface {
 	// limit. Mails become visible in the order in which they are stored, not in that of their ids.
 	StoredSince(ctx context.Context, mailbox string, since time.Time, limit int) ([]Entry, error)
 	// Find returns a mail and its line in a mailbox; ErrNotFound when it is not, or no longer, in that mailbox.
-	// Stored.Entries has only that row: a reader never learns of the other mailboxes.
+	// Stored.Entries has only that row: a reader never learns of the other mailboxes. Stored.Raw is the mail's bytes when there are
+	// at most FoundBytes of them; when they are damaged it is nil, and Raw returns the error.
 	Find(ctx context.Context, mailbox string, id ulid.ULID) (Stored, error)
 }
 

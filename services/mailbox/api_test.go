@@ -10,8 +10,11 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/env"
 	"github.com/sluice-mail/sluice/services/internal/reading/readingtest"
+	"github.com/sluice-mail/sluice/services/mailbox"
 	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
+	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
 )
 
 const withFile = "From: =?utf-8?q?J=C3=BCrgen?= <j@example.org>\r\nTo: ann@example.com\r\nSubject: a picture\r\n" +
@@ -142,6 +145,57 @@ func TestConditions(t *testing.T) {
 	}
 	if source := in.get(mail+"/raw", "Accept-Encoding", "gzip"); source.Header.Get("Content-Encoding") != "" || source.body != whole {
 		t.Error("the source is compressed")
+	}
+}
+
+// TestAskingAgainIsAnsweredTheSame: compressed or not, whether answers are kept or not, and until the mail is deleted.
+func TestAskingAgainIsAnsweredTheSame(t *testing.T) {
+	for _, memory := range []env.Bytes{0, 8 << 20} {
+		in := start(t, func(c *mailbox.Config) { c.Memory = memory })
+		in.client.Transport.(*http.Transport).DisableCompression = true
+		d := describe(t, in)
+		id := readingtest.Put(t, in.store, withFile+strings.Repeat("x", 4000), ann)
+		for range 20 {
+			readingtest.Put(t, in.store, withFile, ann)
+		}
+		mail := list(ann) + "/" + id.String()
+		for _, path := range []string{list(ann), list(ann) + "?limit=7", list("Ann@example.com"), mail} {
+			first := in.status(in.get(path), http.StatusOK)
+			for _, encoding := range []string{"gzip", "identity", "gzip", "identity"} {
+				again := in.status(in.get(path, "Accept-Encoding", encoding), http.StatusOK)
+				if encoding == "gzip" {
+					if tag := again.Header.Get("ETag"); again.Header.Get("Content-Encoding") != "gzip" || !strings.HasSuffix(tag, requests.GzipSuffix+`"`) {
+						t.Errorf("%s: not compressed: %v", path, again.Header)
+					}
+					unpack, err := gzip.NewReader(strings.NewReader(again.body))
+					if err != nil {
+						t.Fatal(err)
+					}
+					text, err := io.ReadAll(unpack)
+					if err != nil {
+						t.Fatal(err)
+					}
+					again.body = string(text)
+				} else if again.Header.Get("ETag") != first.Header.Get("ETag") {
+					t.Errorf("%s: another tag", path)
+				}
+				d.check(again)
+				if again.body != first.body || again.Header.Get("Cache-Control") == "" || len(again.Header.Values("Vary")) != len(first.Header.Values("Vary")) {
+					t.Errorf("%s: answered otherwise the second time: %v %v\n%s\n%s", path, first.Header, again.Header, first.body, again.body)
+				}
+			}
+			if head := in.status(in.do(http.MethodHead, path, ""), http.StatusOK); head.body != "" || head.ContentLength != int64(len(first.body)) {
+				t.Errorf("%s: HEAD says %d bytes, GET %d", path, head.ContentLength, len(first.body))
+			}
+		}
+		in.status(in.do(http.MethodDelete, mail, ""), http.StatusOK)
+		for _, encoding := range []string{"gzip", "identity"} {
+			in.status(in.get(mail, "Accept-Encoding", encoding), http.StatusNotFound)
+			if strings.Contains(in.get(list(ann)).body, id.String()) {
+				t.Error("a deleted mail is listed")
+			}
+		}
+		d.check(in.status(in.get(mail), http.StatusNotFound))
 	}
 }
 

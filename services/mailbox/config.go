@@ -19,6 +19,7 @@ type Config struct {
 	Proxies env.CIDRs `envconfig:"MAILBOX_TRUSTED_PROXIES" desc:"networks of load balancers whose X-Forwarded-For and X-Forwarded-Proto are used"`
 	Rate    int       `envconfig:"MAILBOX_RATE" default:"50" min:"0" desc:"requests per second from one IPv4 address or IPv6 /64, with bursts of four times as many; 0 is no limit"`
 	Waiting int       `envconfig:"MAILBOX_WAITING" default:"500" min:"0" desc:"concurrent event streams and long polls from one IPv4 address or IPv6 /64; 0 is no limit"`
+	Memory  env.Bytes `envconfig:"MAILBOX_ANSWER_MEMORY" default:"32MiB" min:"0" desc:"memory for lists and mails as they were answered last, so that they are not composed again while nothing has changed; 0 keeps none"`
 
 	DrainDelay time.Duration `envconfig:"MAILBOX_DRAIN_DELAY" default:"5s" min:"0s" desc:"when stopping, how long to keep accepting connections, so that the load balancer notices first"`
 

@@ -74,7 +74,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 			return nil, fmt.Errorf("MAILBOX_SECRET: %w", err)
 		}
 	}
-	s.reader, err = reading.New(reading.Deps{Store: deps.Store, Cache: deps.Cache, Logger: deps.Logger, Metrics: deps.Metrics})
+	s.reader, err = reading.New(reading.Deps{Store: deps.Store, Cache: deps.Cache, AnswerBytes: int64(cfg.Memory), Logger: deps.Logger, Metrics: deps.Metrics})
 	if err != nil {
 		return nil, err
 	}

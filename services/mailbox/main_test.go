@@ -43,7 +43,7 @@ func startFor(t testing.TB, change func(*mailbox.Config)) *inbox {
 	logger := slog.New(slog.DiscardHandler)
 	cache := mailcache.New(mailcache.Config{Addrs: []string{in.cache.Addr}}, nil, logger, prometheus.NewRegistry())
 	t.Cleanup(cache.Close)
-	cfg := mailbox.Config{Addr: "127.0.0.1:0", Access: "open"}
+	cfg := mailbox.Config{Addr: "127.0.0.1:0", Access: "open", Memory: 8 << 20}
 	if change != nil {
 		change(&cfg)
 	}

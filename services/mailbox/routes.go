@@ -35,7 +35,7 @@ func (s *Service) routes() (http.Handler, error) {
 		return nil, err
 	}
 	pages.Mount(mux)
-	return requests.Compress(pages.Lost(mux, requests.Routes(mux)))
+	return requests.Compress(requests.Routes(mux, pages.Lost))
 }
 
 // crossOrigin refuses requests that pages of other sites make a browser send, except those that change nothing.

@@ -79,6 +79,14 @@ func find(t *testing.T, open Open) {
 	if err != nil || got.SHA256 != m.SHA256 || len(got.Entries) != 1 || got.Entries[0].Mailbox != "ann@example.com" || got.StoredAt != got.Entries[0].Stored {
 		t.Errorf("%+v, %v", got, err)
 	}
+	if !bytes.Equal(got.Raw, m.Raw) {
+		t.Errorf("%d bytes are read along, want %d", len(got.Raw), len(m.Raw))
+	}
+	large := NewMail(time.Now(), Text(mailstore.FoundBytes+1), "ann@example.com")
+	put(t, s, mailstore.Result{New: 1}, large)
+	if got, err := s.Find(t.Context(), "ann@example.com", large.ID); err != nil || got.Raw != nil || got.Size != large.Size {
+		t.Errorf("a large mail: %d bytes of %d are read along, %v", len(got.Raw), got.Size, err)
+	}
 	if _, err := s.Find(t.Context(), "eve@example.com", m.ID); !errors.Is(err, mailstore.ErrNotFound) {
 		t.Errorf("in another mailbox: %v", err)
 	}

@@ -63,6 +63,7 @@ func (r *Reader) Stored(mails []stream.StoredMail) {
 // the database.
 func (r *Reader) forget(mailbox string, gone []ulid.ULID) {
 	r.graves.changed(mailbox, gone...)
+	r.answers.forget(mailbox, gone)
 	if r.deps.Cache != nil {
 		r.deps.Cache.DeleteMessages(gone)
 	}

@@ -101,6 +101,25 @@ func (g *graves) without(mailbox string, entries []mailstore.Entry) []mailstore.
 	return kept
 }
 
+// at says whether anything is remembered of a mailbox.
+func (g *graves) at(mailbox string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.boxes[mailbox] != nil
+}
+
+// have says whether a mail is known to be gone from a mailbox.
+func (g *graves) have(mailbox string, id ulid.ULID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b := g.boxes[mailbox]
+	if b == nil {
+		return false
+	}
+	_, gone := b.gone[id]
+	return gone
+}
+
 // run deletes pages again until they must have expired.
 func (g *graves) run(ctx context.Context) {
 	defer close(g.done)

@@ -35,7 +35,7 @@ func clientOf(t *testing.T, server *memcachedtest.Server) *mailcache.Cache {
 // newReader reads a store through a cache, which may be nil.
 func newReader(t *testing.T, store reading.Store, cache *mailcache.Cache) *reading.Reader {
 	t.Helper()
-	r, err := reading.New(reading.Deps{Store: store, Cache: cache, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	r, err := reading.New(reading.Deps{Store: store, Cache: cache, AnswerBytes: 1 << 20, Logger: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,7 +18,7 @@ import (
 
 const (
 	// inMemory is up to which size a mail is read into memory; a larger one goes to a temporary file.
-	inMemory = 1 << 20
+	inMemory = mailstore.FoundBytes
 	// maxSpools bounds those files: each is as large as its mail.
 	maxSpools = 16
 )
@@ -35,45 +35,51 @@ func (r *Reader) Open(ctx context.Context, mailbox string, id ulid.ULID) (*Mail,
 			return m, nil
 		}
 	}
-	what := finding{mailbox, id}
+	stored, err := r.find(ctx, finding{mailbox, id})
+	if err != nil {
+		return nil, err
+	}
+	return r.load(ctx, stored)
+}
+
+// find finds a mail in the database, with its line in the mailbox.
+func (r *Reader) find(ctx context.Context, what finding) (mailstore.Stored, error) {
 	if r.missing.has(what) {
-		return nil, fmt.Errorf("looking for a mail: %w", mailstore.ErrNotFound)
+		return mailstore.Stored{}, fmt.Errorf("looking for a mail: %w", mailstore.ErrNotFound)
 	}
 	r.count("mail", false)
 	stored, err := r.finds.do(ctx, what, func(ctx context.Context) (mailstore.Stored, error) {
-		return r.deps.Store.Find(ctx, mailbox, id)
+		return r.deps.Store.Find(ctx, what.mailbox, what.id)
 	})
 	if errors.Is(err, mailstore.ErrNotFound) {
 		r.missing.add(what)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("looking for a mail: %w", err)
+		return stored, fmt.Errorf("looking for a mail: %w", err)
 	}
 	if len(stored.Entries) != 1 {
-		return nil, fmt.Errorf("looking for a mail: it has %d rows in one mailbox", len(stored.Entries))
+		return stored, fmt.Errorf("looking for a mail: it has %d rows in one mailbox", len(stored.Entries))
 	}
-	return r.load(ctx, stored)
+	return stored, nil
 }
 
 // openCached opens a mail that the cache has whole, and that a page says is in the mailbox.
 func (r *Reader) openCached(mailbox string, id ulid.ULID) *Mail {
 	page, item := r.deps.Cache.PageAndMessage(mailbox, id)
-	for _, e := range r.graves.without(mailbox, page) {
-		if e.ID != id {
-			continue
-		}
-		raw, ok := item.Raw(r.packer)
-		if !ok {
-			return nil
-		}
-		m, err := newMail(e, item.Envelope)
-		if err != nil {
-			return nil
-		}
-		m.raw, m.index = bytes.NewReader(raw), mailparse.Index(raw)
-		return m
+	e, listed := page.Find(id)
+	if !listed || r.graves.have(mailbox, id) {
+		return nil
 	}
-	return nil
+	raw, ok := item.Raw(r.packer)
+	if !ok {
+		return nil
+	}
+	m, err := newMail(e, item.Envelope)
+	if err != nil {
+		return nil
+	}
+	m.raw, m.index = bytes.NewReader(raw), mailparse.Index(raw)
+	return m
 }
 
 // load reads the bytes of a mail from the database.
@@ -82,17 +88,23 @@ func (r *Reader) load(ctx context.Context, stored mailstore.Stored) (*Mail, erro
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	if stored.Size > inMemory {
 		return m, r.spool(ctx, m)
 	}
-	var raw bytes.Buffer
-	raw.Grow(int(stored.Size))
-	if err := r.deps.Store.Raw(ctx, stored.ID, &raw); err != nil {
-		return nil, fmt.Errorf("reading the bytes of mail %s: %w", stored.ID, err)
+	raw := stored.Raw
+	if raw == nil {
+		var read bytes.Buffer
+		read.Grow(int(stored.Size))
+		if err := r.deps.Store.Raw(ctx, stored.ID, &read); err != nil {
+			return nil, fmt.Errorf("reading the bytes of mail %s: %w", stored.ID, err)
+		}
+		raw = read.Bytes()
 	}
-	m.raw, m.index = bytes.NewReader(raw.Bytes()), mailparse.Index(raw.Bytes())
+	m.raw, m.index = bytes.NewReader(raw), mailparse.Index(raw)
 	if r.deps.Cache != nil {
-		r.deps.Cache.SetMessages([]mailcache.Mail{{ID: stored.ID, Envelope: stored.Envelope, Raw: raw.Bytes()}})
+		r.deps.Cache.SetMessages([]mailcache.Mail{{ID: stored.ID, Envelope: stored.Envelope, Raw: raw}})
 	}
 	return m, nil
 }

@@ -26,9 +26,11 @@ type Store interface {
 type Deps struct {
 	Store Store // the database
 	// Cache may be nil: then everything comes from the database.
-	Cache   *mailcache.Cache
-	Logger  *slog.Logger
-	Metrics prometheus.Registerer // where the Reader registers its metrics
+	Cache *mailcache.Cache
+	// AnswerBytes bounds the answers that are kept in memory; 0 keeps none.
+	AnswerBytes int64
+	Logger      *slog.Logger
+	Metrics     prometheus.Registerer // where the Reader registers its metrics
 }
 
 // Reader reads mailboxes. Its methods may be called from any goroutine. Mailboxes are given in their one form, see Names.
@@ -37,6 +39,7 @@ type Deps struct {
 type Reader struct {
 	deps    Deps
 	packer  *mailstore.Packer
+	answers *answers // nil: none are kept
 	pages   flights[string, []mailstore.Entry]
 	finds   flights[finding, mailstore.Stored]
 	missing *missing
@@ -51,8 +54,12 @@ type finding struct {
 	id      ulid.ULID
 }
 
-// queryTimeout bounds a query that several readers wait for, and that therefore ends with none of them.
-const queryTimeout = 10 * time.Second
+const (
+	// queryTimeout bounds a query. Several readers may wait for it, and therefore it ends with none of them.
+	queryTimeout = 10 * time.Second
+	// loadTimeout bounds reading the bytes of one mail: a large one from a slow database.
+	loadTimeout = 30 * time.Second
+)
 
 // New makes a Reader.
 func New(deps Deps) (*Reader, error) {
@@ -60,7 +67,12 @@ func New(deps Deps) (*Reader, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing to unpack mail: %w", err)
 	}
-	r := &Reader{deps: deps, packer: packer, missing: newMissing(time.Now), graves: newGraves(deps.Cache, deps.Logger), spools: make(chan struct{}, maxSpools)}
+	kept, err := newAnswers(deps.AnswerBytes)
+	if err != nil {
+		packer.Close()
+		return nil, err
+	}
+	r := &Reader{deps: deps, packer: packer, answers: kept, missing: newMissing(time.Now), graves: newGraves(deps.Cache, deps.Logger), spools: make(chan struct{}, maxSpools)}
 	r.reads = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_reading_reads_total",
 		Help: "Lists and mails read, by source: cache, database.",
@@ -72,23 +84,28 @@ func New(deps Deps) (*Reader, error) {
 // Close ends what the Reader does in the background.
 func (r *Reader) Close() {
 	r.graves.close()
+	r.answers.close()
 	r.packer.Close()
 }
 
 // List lists a mailbox, newest first.
 func (r *Reader) List(ctx context.Context, mailbox string, q mailstore.Query) ([]mailstore.Entry, error) {
 	q.Limit = limitOf(q.Limit)
-	if q.Contains == "" && r.deps.Cache != nil {
-		page, whole, fromCache, err := r.page(ctx, mailbox, q)
-		if err != nil {
-			return nil, err
-		}
-		if entries, all := cut(page, whole, q); all {
-			r.count("list", fromCache)
-			return r.graves.without(mailbox, entries), nil
-		}
+	if q.Contains != "" || r.deps.Cache == nil {
+		return r.listStored(ctx, mailbox, q)
 	}
+	page, err := r.page(ctx, mailbox)
+	if err != nil {
+		return nil, err
+	}
+	return r.cut(ctx, mailbox, page, q)
+}
+
+// listStored lists what the database has.
+func (r *Reader) listStored(ctx context.Context, mailbox string, q mailstore.Query) ([]mailstore.Entry, error) {
 	r.count("list", false)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
 	entries, err := r.deps.Store.List(ctx, mailbox, q)
 	if err != nil {
 		return nil, fmt.Errorf("listing a mailbox: %w", err)
@@ -112,33 +129,50 @@ func limitOf(limit int) int {
 	return min(limit, mailstore.MaxLimit)
 }
 
-// page returns as much of the newest page of a mailbox as can be of use for q. whole says that the mailbox has no more.
-func (r *Reader) page(ctx context.Context, mailbox string, q mailstore.Query) (page []mailstore.Entry, whole, fromCache bool, err error) {
-	most := mailcache.PageEntries
-	if q.Before == (ulid.ULID{}) {
-		most = min(most, q.Limit)
-	}
-	fromCache = true
-	page, whole, err = r.deps.Cache.Page(ctx, mailbox, most, func(ctx context.Context) ([]mailstore.Entry, error) {
-		fromCache = false
+// page returns the newest page of a mailbox.
+func (r *Reader) page(ctx context.Context, mailbox string) (mailcache.Page, error) {
+	page, err := r.deps.Cache.Page(ctx, mailbox, func(ctx context.Context) ([]mailstore.Entry, error) {
 		return r.pages.do(ctx, mailbox, func(ctx context.Context) ([]mailstore.Entry, error) {
 			return r.deps.Store.List(ctx, mailbox, mailstore.Query{Limit: mailcache.PageEntries})
 		})
 	})
 	if err != nil {
-		return nil, false, false, fmt.Errorf("listing a mailbox: %w", err)
+		return mailcache.Page{}, fmt.Errorf("listing a mailbox: %w", err)
 	}
-	return page, whole, fromCache, nil
+	return page, nil
 }
 
-// cut takes what q asks for out of the newest page. all is false when the page does not reach back far enough to tell.
-func cut(page []mailstore.Entry, whole bool, q mailstore.Query) (entries []mailstore.Entry, all bool) {
-	var none ulid.ULID
-	if q.After == none && q.Before == none && (len(page) >= q.Limit || whole) {
-		return page[:min(len(page), q.Limit)], true
+// cut takes what q asks for out of the newest page, and asks the database when the page does not reach back far enough to
+// tell.
+func (r *Reader) cut(ctx context.Context, mailbox string, page mailcache.Page, q mailstore.Query) ([]mailstore.Entry, error) {
+	most := mailcache.PageEntries
+	if q.Before == (ulid.ULID{}) {
+		most = min(most, q.Limit) // others are of no use
 	}
-	entries = make([]mailstore.Entry, 0, min(q.Limit, len(page)))
-	for _, e := range page {
+	newest, whole, err := page.Newest(most)
+	if err != nil {
+		return r.listStored(ctx, mailbox, q)
+	}
+	entries, all := within(newest, whole, q)
+	if !all {
+		return r.listStored(ctx, mailbox, q)
+	}
+	kept := r.graves.without(mailbox, entries)
+	if len(kept) < len(entries) && !whole {
+		return r.listStored(ctx, mailbox, q) // it has older ones in their place
+	}
+	r.count("list", !page.Loaded())
+	return kept, nil
+}
+
+// within is what q asks for of the newest mails. all is false when those do not reach back far enough to tell.
+func within(newest []mailstore.Entry, whole bool, q mailstore.Query) (entries []mailstore.Entry, all bool) {
+	var none ulid.ULID
+	if q.After == none && q.Before == none && (len(newest) >= q.Limit || whole) {
+		return newest[:min(len(newest), q.Limit)], true
+	}
+	entries = make([]mailstore.Entry, 0, min(q.Limit, len(newest)))
+	for _, e := range newest {
 		if q.After != none && e.ID.Compare(q.After) <= 0 {
 			return entries, true
 		}

@@ -1,11 +1,14 @@
 package rows
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
@@ -60,7 +63,43 @@ func ScanPart(found *sql.Row) (body []byte, codec mailstore.Codec, err error) {
 }
 
 // SelectEntries reads the lines of mailboxes that are not deleted, for Entries; further conditions follow.
-const SelectEntries = "SELECT id, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received, stored, state FROM inbox WHERE state<2 AND "
+const SelectEntries = "SELECT " + entryColumns + " FROM inbox i WHERE state<2 AND "
+
+const entryColumns = "i.id, i.rcpt, i.sender, i.hdr_from, i.hdr_to, i.subject, i.charset, i.content_type, i.has_attach, i.size, i.flags, i.ip, i.received, i.stored, i.state"
+
+// SelectFound reads a mail together with its line in one mailbox and its bytes, for Found: one round trip instead of four. key
+// is the condition on the rows of a mail, whose parameters come three times: the first followed by the mailbox, and the last
+// by mailstore.FoundBytes.
+func SelectFound(key string) string {
+	return "SELECT m.parts, m.size, m.sha256, m.stored, m.envelope, r.codec, r.body, " + entryColumns +
+		" FROM (SELECT * FROM inbox WHERE " + key + " AND mbox=? AND state<2) i" +
+		" CROSS JOIN (SELECT * FROM mail WHERE " + key + " AND refs>0) m" +
+		" LEFT JOIN (SELECT * FROM mail_raw WHERE " + key + " AND part=0) r ON m.parts=1 AND m.size<=?"
+}
+
+// Found reads what SelectFound found.
+func Found(row *sql.Row, id ulid.ULID, p *mailstore.Packer) (mailstore.Stored, error) {
+	m, e := mailstore.Stored{ID: id}, mailstore.Entry{}
+	var sum, body []byte
+	var codec sql.Null[mailstore.Codec]
+	err := scanEntry(row, &e, &m.Parts, &m.Size, &sum, Time(&m.StoredAt), &m.Envelope, &codec, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = mailstore.ErrNotFound
+	}
+	if err != nil {
+		return m, err
+	}
+	copy(m.SHA256[:], sum)
+	m.Entries = []mailstore.Entry{e}
+	if !codec.Valid {
+		return m, nil
+	}
+	var raw bytes.Buffer
+	if Copy(&raw, m, p, func(int) ([]byte, mailstore.Codec, error) { return body, codec.V, nil }) == nil {
+		m.Raw = raw.Bytes() // or not: who reads it by itself is told what is wrong with it
+	}
+	return m, nil
+}
 
 // The bits of inbox.state.
 const (
@@ -77,16 +116,22 @@ func Entries(found *sql.Rows, err error) ([]mailstore.Entry, error) {
 	var entries []mailstore.Entry
 	for found.Next() {
 		var e mailstore.Entry
-		var ip []byte
-		var state int
-		if err := found.Scan(&e.ID, &e.Mailbox, &e.Sender, &e.HdrFrom, &e.HdrTo, &e.Subject, &e.Charset, &e.ContentType,
-			&e.HasAttachment, &e.Size, (*flags)(&e.Flags), &ip, Time(&e.Received), Time(&e.Stored), &state); err != nil {
+		if err := scanEntry(found, &e); err != nil {
 			return nil, err
 		}
-		e.IP, e.Seen = Addr(ip), state&Seen != 0
 		entries = append(entries, e)
 	}
 	return entries, found.Err()
+}
+
+// scanEntry reads other columns, and then those of an entry.
+func scanEntry(row interface{ Scan(to ...any) error }, e *mailstore.Entry, before ...any) error {
+	var ip []byte
+	var state int
+	err := row.Scan(append(before, &e.ID, &e.Mailbox, &e.Sender, &e.HdrFrom, &e.HdrTo, &e.Subject, &e.Charset, &e.ContentType,
+		&e.HasAttachment, &e.Size, (*flags)(&e.Flags), &ip, Time(&e.Received), Time(&e.Stored), &state)...)
+	e.IP, e.Seen = Addr(ip), state&Seen != 0
+	return err
 }
 
 // flags is a column of 64 bits. SQLite has no unsigned numbers: there the highest bit is the sign.

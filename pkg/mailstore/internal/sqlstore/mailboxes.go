@@ -3,11 +3,13 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
 // Inbox implements mailstore.Reader.
@@ -40,14 +42,8 @@ func (s *Store) Find(ctx context.Context, mailbox string, id ulid.ULID) (mailsto
 }
 
 func (s *Store) find(ctx context.Context, mailbox string, id ulid.ULID) (mailstore.Stored, error) {
-	line, err := s.entry(ctx, mailstore.Mbox(mailbox), id)
-	if err != nil {
-		return mailstore.Stored{}, err
-	}
-	if len(line) == 0 {
-		return mailstore.Stored{}, mailstore.ErrNotFound
-	}
-	m, err := s.head(ctx, id)
-	m.Entries = line
-	return m, err
+	mbox, key := mailstore.Mbox(mailbox), s.dialect.KeyArgs(id)
+	args := append(slices.Clone(key), mbox[:])
+	args = append(append(append(args, key...), key...), mailstore.FoundBytes)
+	return rows.Found(s.dialect.Read.QueryRowContext(ctx, rows.SelectFound(s.dialect.Key), args...), id, s.dialect.Packer)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/services/internal/reading"
 	"github.com/sluice-mail/sluice/services/internal/token"
 )
 
@@ -53,7 +54,7 @@ func (a *API) lists() {
 		Summary: "List a mailbox", Description: "Newest first. For a mailbox without mail, whether it exists or not, the list is empty.",
 		Errors:      []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusTooManyRequests, http.StatusServiceUnavailable},
 		Responses:   unchanged(),
-		Middlewares: huma.Middlewares{waitLonger},
+		Middlewares: huma.Middlewares{a.shortList, waitLonger},
 	}, a.list)
 }
 
@@ -79,22 +80,33 @@ func (a *API) list(ctx context.Context, in *listInput) (*listOutput, error) {
 	wait, _ := time.ParseDuration(in.Wait)
 	ctx, cancel := context.WithTimeout(ctx, listTimeout+wait)
 	defer cancel()
-	var entries []mailstore.Entry
+	compose := composeList(mailbox, q)
+	var answer *reading.Answer
 	if wait > 0 && in.After != "" && a.deps.Waiter != nil {
-		entries, err = a.wait(ctx, mailbox, q, wait)
+		var entries []mailstore.Entry
+		if entries, err = a.wait(ctx, mailbox, q, wait); err == nil {
+			answer = compose(entries)
+		}
 	} else {
-		entries, err = a.deps.Reader.List(ctx, mailbox, q)
+		answer, err = a.deps.Reader.ListAnswer(ctx, mailbox, q, compose)
 	}
 	if err != nil {
 		return nil, a.failed(ctx, err)
 	}
-	out := &listOutput{Status: http.StatusOK, ETag: listTag(entries, q.Limit), Control: private, Vary: varyAuth}
+	out := &listOutput{Status: http.StatusOK, ETag: answer.Tag, Control: private, Vary: varyAuth}
 	if matches(in.Match, out.ETag) {
 		out.Status = http.StatusNotModified
 		return out, nil
 	}
-	out.Body = newList(mailbox, entries, q)
+	out.Body = &List{json: answer.Body}
 	return out, nil
+}
+
+// composeList makes the answers to a query.
+func composeList(mailbox string, q mailstore.Query) func([]mailstore.Entry) *reading.Answer {
+	return func(entries []mailstore.Entry) *reading.Answer {
+		return &reading.Answer{Tag: listTag(entries, q.Limit), Body: newList(mailbox, entries, q).appendJSON(nil)}
+	}
 }
 
 func newList(mailbox string, entries []mailstore.Entry, q mailstore.Query) *List {

@@ -1,21 +1,20 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/services/internal/reading"
 	"github.com/sluice-mail/sluice/services/internal/token"
 )
-
-// readTimeout bounds reading one mail: a large one from a slow database.
-const readTimeout = 30 * time.Second
 
 type messageInput struct {
 	Address
@@ -36,36 +35,39 @@ func (a *API) messages() {
 		OperationID: "get-message", Method: http.MethodGet, Path: "/api/v1/mailboxes/{address}/messages/{id}",
 		Summary: "Read a mail", Description: "Decoded to UTF-8, even if it is malformed. Reading does not mark it as seen.",
 		Errors:    []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusTooManyRequests, http.StatusServiceUnavailable},
-		Responses: unchanged(),
+		Responses: unchanged(), Middlewares: huma.Middlewares{a.shortMail},
 	}, a.message)
 }
 
 func (a *API) message(ctx context.Context, in *messageInput) (*messageOutput, error) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
-	defer cancel()
-	m, err := a.open(ctx, in.Address, in.ID)
+	mailbox, id, err := a.named(ctx, in.Address, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	defer m.Close()
-	out := &messageOutput{Status: http.StatusOK, ETag: messageTag(m), Control: private, Vary: varyAuth}
+	answer, err := a.deps.Reader.MailAnswer(ctx, mailbox, id, a.compose)
+	if err != nil {
+		return nil, a.failed(ctx, err)
+	}
+	out := &messageOutput{Status: http.StatusOK, ETag: answer.Tag, Control: private, Vary: varyAuth}
 	if matches(in.Match, out.ETag) {
 		out.Status = http.StatusNotModified
 		return out, nil
 	}
-	if out.Body, err = a.describe(m); err != nil {
-		return nil, a.failed(ctx, err)
-	}
+	out.Body = &Message{json: answer.Body}
 	return out, nil
+}
+
+// named finds out which mail of which mailbox a path names.
+func (a *API) named(ctx context.Context, address Address, named ID) (mailbox string, id ulid.ULID, err error) {
+	if mailbox, err = a.mailbox(ctx, address.Address, token.Read); err == nil {
+		id, err = a.find(ctx, mailbox, named.ID)
+	}
+	return mailbox, id, err
 }
 
 // open opens the mail that a path names; the caller closes it.
 func (a *API) open(ctx context.Context, address Address, named ID) (*reading.Mail, error) {
-	mailbox, err := a.mailbox(ctx, address.Address, token.Read)
-	if err != nil {
-		return nil, err
-	}
-	id, err := a.find(ctx, mailbox, named.ID)
+	mailbox, id, err := a.named(ctx, address, named)
 	if err != nil {
 		return nil, err
 	}
@@ -74,6 +76,18 @@ func (a *API) open(ctx context.Context, address Address, named ID) (*reading.Mai
 		return nil, a.failed(ctx, err)
 	}
 	return m, nil
+}
+
+func (a *API) compose(m *reading.Mail) (*reading.Answer, error) {
+	msg, err := a.describe(m)
+	if err != nil {
+		return nil, err
+	}
+	var body bytes.Buffer
+	if err := huma.DefaultJSONFormat.Marshal(&body, msg); err != nil {
+		return nil, fmt.Errorf("writing a mail as JSON: %w", err)
+	}
+	return &reading.Answer{Tag: messageTag(m), Body: body.Bytes()}, nil
 }
 
 func (a *API) describe(m *reading.Mail) (*Message, error) {

@@ -38,6 +38,8 @@ type List struct {
 	Mailbox  string    `json:"mailbox" doc:"The requested address in its normal form."`
 	Messages []Summary `json:"messages" nullable:"false" doc:"Newest first."`
 	Next     string    `json:"next,omitempty" doc:"The value of before for the next page, with older mail; missing when there is none."`
+
+	json []byte // all of it as it is sent
 }
 
 // Message is one mail.
@@ -50,6 +52,8 @@ type Message struct {
 	Parts     []Part   `json:"parts" nullable:"false" doc:"The tree of parts; the first is the mail itself."`
 	Unusual   []string `json:"unusual" nullable:"false" doc:"Names of what is malformed or unusual in the mail."`
 	Source    string   `json:"source" doc:"Path of the source."`
+
+	json []byte // all of it as it is sent
 }
 
 // Field is a header field.

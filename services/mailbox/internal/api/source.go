@@ -21,6 +21,8 @@ import (
 
 const (
 	rfc822 = "message/rfc822"
+	// readTimeout bounds reading one mail: a large one from a slow database.
+	readTimeout = 30 * time.Second
 	// slowest is the rate in bytes per second below which a download is given up.
 	slowest = 64 << 10
 )

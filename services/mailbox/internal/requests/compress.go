@@ -3,6 +3,7 @@ package requests
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/klauspost/compress/gzhttp"
 )
@@ -26,3 +27,13 @@ func Compress(next http.Handler) (http.Handler, error) {
 	}
 	return wrap(next), nil
 }
+
+// Compresses says whether an answer of so many bytes would be compressed: the client takes that, and it is worth the work.
+// Who has it compressed already writes that, and sets Content-Encoding.
+func Compresses(w http.ResponseWriter, bytes int) bool {
+	_, takes := w.(*gzhttp.GzipResponseWriter)
+	return takes && bytes >= minCompressed
+}
+
+// CompressedTag is the ETag of a compressed answer.
+func CompressedTag(tag string) string { return strings.TrimSuffix(tag, `"`) + GzipSuffix + `"` }

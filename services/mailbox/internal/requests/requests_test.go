@@ -19,7 +19,7 @@ func serve(t *testing.T, limit time.Duration, mux *http.ServeMux) (*httptest.Ser
 	t.Helper()
 	var text bytes.Buffer
 	l := NewLog(slog.New(slog.NewTextHandler(&text, nil)), false, limit, prometheus.NewRegistry())
-	server := httptest.NewServer(l.Handler(Routes(mux)))
+	server := httptest.NewServer(l.Handler(Routes(mux, func(http.ResponseWriter, *http.Request) bool { return false })))
 	t.Cleanup(server.Close)
 	return server, l, &text
 }
@@ -108,7 +108,7 @@ func TestConnectionIsWithinReach(t *testing.T) {
 		_ = conn.Close()
 	})
 	l := NewLog(slog.New(slog.DiscardHandler), false, time.Minute, prometheus.NewRegistry())
-	handler, err := Compress(Routes(mux))
+	handler, err := Compress(Routes(mux, func(http.ResponseWriter, *http.Request) bool { return false }))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,12 +8,15 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
 )
 
-// Routes serves a mux. A request without a matching pattern is answered with a problem: 405 when the path exists with another
-// method, else 404. There are no redirects to a cleaned path: under /api and /inbucket a path must be exactly right.
-func Routes(mux *http.ServeMux) http.Handler {
+// Routes serves a mux. A request without a matching pattern is shown to a person by lost, which reports whether it has answered;
+// otherwise the answer is a problem: 405 when the path exists with another method, else 404. There are no redirects to a
+// cleaned path: under /api and /inbucket a path must be exactly right.
+func Routes(mux *http.ServeMux, lost func(http.ResponseWriter, *http.Request) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" || !clean(r.URL.Path) {
-			unknown(mux, w, r)
+			if pattern != "" || !lost(w, r) {
+				unknown(mux, w, r)
+			}
 			return
 		}
 		defer func() {

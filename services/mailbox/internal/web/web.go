@@ -60,13 +60,12 @@ func (p *Pages) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /assets/{name}", p.asset)
 }
 
-// Lost shows a page to a person who asks for something that is not there; programs are answered by next.
-func (p *Pages) Lost(mux *http.ServeMux, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, pattern := mux.Handler(r); pattern == "" && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html") {
-			p.fail(w, r, http.StatusNotFound, "lost")
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+// Lost shows a page to a person who asks for something that is not there. It says whether it has: programs are to be answered
+// otherwise.
+func (p *Pages) Lost(w http.ResponseWriter, r *http.Request) bool {
+	if r.Method != http.MethodGet || !strings.Contains(r.Header.Get("Accept"), "text/html") {
+		return false
+	}
+	p.fail(w, r, http.StatusNotFound, "lost")
+	return true
 }
