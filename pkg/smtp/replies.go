@@ -115,7 +115,7 @@ func ehloReply(cfg *SessionConfig, peer *Peer) Reply {
 // queuedReply is the promise: the mail is stored under this id.
 func queuedReply(id string) Reply { return Reply{250, "2.0.0", "Ok: queued as " + id, ""} }
 
-// badXClientReply tells the proxy, which is ours, what is wrong with its XCLIENT.
+// badXClientReply tells the trusted proxy what is wrong with its XCLIENT.
 func badXClientReply(err error) Reply {
 	return Reply{501, "5.5.4", "Bad XCLIENT: " + err.Error(), "syntax"}
 }

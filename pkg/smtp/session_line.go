@@ -14,8 +14,8 @@ const (
 	maxLineSearch = 8192
 )
 
-// feedCommand looks for the end of a command line. A line that has come whole is parsed where it is; the
-// beginning of one is kept until its end comes.
+// feedCommand looks for the end of a command line. A complete line is parsed in place; the beginning of an incomplete one is
+// kept until its end arrives.
 func (s *Session) feedCommand(in []byte) (n int, ev Event) {
 	if len(in) == 0 {
 		return 0, ev
@@ -35,7 +35,7 @@ func (s *Session) feedCommand(in []byte) (n int, ev Event) {
 	switch {
 	case s.state == stateClosed || s.isTLS(line):
 	case !crlf:
-		// Only CRLF ends a command (RFC 5321 section 2.3.8). Who sends anything else is out of step with us.
+		// Only CRLF ends a command (RFC 5321 section 2.3.8). After anything else, client and server may disagree on what is a command.
 		s.end(replyBareLF)
 	case length > maxLine:
 		s.verb = ""

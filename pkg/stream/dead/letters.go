@@ -117,7 +117,8 @@ func (d *Letters) Get(ctx context.Context, key string) (Letter, error) {
 	return d.read(ctx, found[len(found)-1])
 }
 
-// Drop removes a dead letter for good. It leaves a tombstone that says who did so: else audits would miss the mail.
+// Drop removes a dead letter for good. It leaves a tombstone that says who did so; otherwise audits would report the mail as
+// missing.
 func (d *Letters) Drop(ctx context.Context, key, who, why string) error {
 	found, err := d.copies(ctx, key)
 	if err != nil {
@@ -132,7 +133,8 @@ func (d *Letters) Drop(ctx context.Context, key, who, why string) error {
 	return d.remove(ctx, found)
 }
 
-// remove deletes dead letters, the parts before the head: what is interrupted can be found and done again.
+// remove deletes dead letters, the parts before the head, so that after an interruption the head is still found and the rest can be
+// deleted.
 func (d *Letters) remove(ctx context.Context, heads []uint64) error {
 	s, err := d.js.Stream(ctx, stream.DeadStream)
 	if err != nil {

@@ -92,7 +92,7 @@ func newCommitter(l limits) *committer {
 	return &committer{limits: l, attempts: make(map[uint64]*pack)}
 }
 
-// take fetches what is to be done.
+// take returns the actions that have been collected.
 func (c *committer) take() effects {
 	out := c.out
 	c.out = effects{}
@@ -129,7 +129,7 @@ func (c *committer) tick(now time.Time) {
 	c.advance(now)
 }
 
-// link tells it whether there is a connection. What is on its way when there is none any more will not be answered.
+// link tells the committer whether there is a connection. Attempts that are on their way when it is lost will not be answered.
 func (c *committer) link(now time.Time, up bool) {
 	c.up = up
 	for _, p := range c.packs {

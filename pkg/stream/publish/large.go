@@ -143,7 +143,7 @@ func (l *largeMail) word(err, reason error) error {
 	return err
 }
 
-// attempt publishes the batch once. The error is for what is wrong on this side: the mail cannot be read.
+// attempt publishes the batch once. The only error is that the mail cannot be read on this side.
 func (l *largeMail) attempt(ctx context.Context) (answer, error) {
 	b := batch{
 		nc: l.p.nc, replies: l.p.replies, wait: l.p.answerWait, lost: l.p.link.disconnected(),
