@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/internal/recall"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
@@ -22,11 +23,12 @@ const (
 // ahead is one pass over messages that are settled and were not audited yet. It is remembered; after an error the memory has to be
 // emptied.
 type ahead struct {
-	*memory
+	*recall.Memory
 	auditor
-	records []record      // read, and not held against the database yet
-	at      int64         // when the log took the last of them
-	current map[int]*step // by shard
+	size    int                  // mails of a step
+	records []record             // read, and not held against the database yet
+	at      int64                // when the log took the last of them
+	current map[int]*recall.Step // by shard
 }
 
 // passMails end a pass, so that what was done so far is noted.
@@ -35,7 +37,7 @@ const passMails = 30 * stepMails
 // run audits what the shards have in these bounds, or the first of it. The memory, which is locked, says up to where. A shard that
 // does not answer stops only itself, and is among silent.
 func (p *ahead) run(ctx context.Context, bounds []stream.Bounds) (silent []error, err error) {
-	p.onlyLog, p.kept, p.current = true, p.keep, make(map[int]*step)
+	p.onlyLog, p.kept, p.current = true, p.keep, make(map[int]*recall.Step)
 	var shards []heads
 	for _, b := range bounds {
 		shards = append(shards, p.shard(ctx, b))
@@ -60,8 +62,8 @@ func (p *ahead) run(ctx context.Context, bounds []stream.Bounds) (silent []error
 			if err := p.settle(ctx); err != nil {
 				return silent, err
 			}
-			p.mu.Unlock() // a purge may be waiting
-			p.mu.Lock()
+			p.Unlock() // a purge may be waiting
+			p.Lock()
 			if whole, fresh = whole+fresh, 0; whole >= passMails {
 				break
 			}
@@ -83,28 +85,33 @@ func (p *ahead) shard(ctx context.Context, b stream.Bounds) heads {
 				return
 			}
 		}
-		p.step(b.Shard).to = b.To // whatever is there
-		p.next[b.Shard] = position{p.next[b.Shard].created, b.To + 1}
+		p.step(b.Shard).To = b.To // whatever is there
+		p.reached(b.Shard, b.To)
 	}
 }
 
 // step is that of the message that is read now.
-func (p *ahead) step(shard int) *step {
+func (p *ahead) step(shard int) *recall.Step {
 	s := p.current[shard]
 	if s == nil {
-		s = &step{from: p.next[shard].sequence}
-		p.current[shard], p.steps[shard] = s, append(p.steps[shard], s)
+		s = &recall.Step{From: p.Next[shard].Sequence}
+		p.current[shard], p.Steps[shard] = s, append(p.Steps[shard], s)
 	}
 	return s
+}
+
+// reached notes that reading goes on behind a message.
+func (p *ahead) reached(shard int, sequence uint64) {
+	p.Next[shard] = recall.Position{Created: p.Next[shard].Created, Sequence: sequence + 1}
 }
 
 // read takes up a mail.
 func (p *ahead) read(r record) {
 	s := p.step(r.shard)
-	s.to = r.sequence
-	s.mails++
-	s.bytes += r.size
-	p.next[r.shard] = position{p.next[r.shard].created, r.sequence + 1}
+	s.To = r.sequence
+	s.Mails++
+	s.Bytes += r.size
+	p.reached(r.shard, r.sequence)
 	if r.bad != nil {
 		p.undecodable(r)
 		return
@@ -115,9 +122,9 @@ func (p *ahead) read(r record) {
 // lost is a gap: whatever mail was in it is not stored.
 func (p *ahead) lost(ctx context.Context, b stream.Bounds) error {
 	s := p.step(b.Shard)
-	s.to = b.To
-	s.mails++
-	p.next[b.Shard] = position{p.next[b.Shard].created, b.To + 1}
+	s.To = b.To
+	s.Mails++
+	p.reached(b.Shard, b.To)
 	return p.gap(ctx, b)
 }
 
@@ -127,21 +134,21 @@ func (p *ahead) settle(ctx context.Context) error {
 	if len(p.records) == 0 {
 		return nil
 	}
-	if p.open == nil { // before this the database may have mail that was never read here
-		p.open = &idRange{low: mailstore.IDAt(time.UnixMilli(p.records[0].at).Add(settling))}
+	if p.Open == nil { // before this the database may have mail that was never read here
+		p.Open = &recall.Range{Low: mailstore.IDAt(time.UnixMilli(p.records[0].at).Add(settling))}
 	}
 	cut := mailstore.IDAt(time.UnixMilli(p.at).Add(-settling))
-	late := front(p.records, func(r *record) bool { return r.id.Compare(p.open.low) < 0 })
+	late := front(p.records, func(r *record) bool { return r.id.Compare(p.Open.Low) < 0 })
 	if err := p.some(ctx, p.records[:late]); err != nil {
 		return err
 	}
 	rest := p.records[late:]
-	if cut.Compare(p.open.low) > 0 && cut.Compare(p.open.high) > 0 {
+	if cut.Compare(p.Open.Low) > 0 && cut.Compare(p.Open.High) > 0 {
 		n := front(rest, func(r *record) bool { return r.id.Compare(cut) < 0 })
 		if err := p.upTo(ctx, before(cut), rest[:n]); err != nil {
 			return err
 		}
-		p.close(cut)
+		p.Close(before(cut), cut)
 		rest = rest[n:]
 	}
 	if len(rest) > 5*p.size { // by a clock that is ahead; memory is bounded
@@ -171,43 +178,43 @@ func front(records []record, is func(*record) bool) (n int) {
 // upTo audits records of the open range. Nearly always they are, beside those that are known already, all that the database has
 // up to high: then two sums prove it. Else they are looked up by their ids.
 func (p *ahead) upTo(ctx context.Context, high ulid.ULID, records []record) error {
-	want := *p.open
+	want := *p.Open
 	for i := range records {
-		want.add(&records[i])
+		want.Add(records[i].row(), records[i].boxes)
 	}
-	mails, err := p.DB.Sum(ctx, want.low, high)
+	mails, err := p.DB.Sum(ctx, want.Low, high)
 	if err != nil {
 		return fmt.Errorf("reading the database: %w", err)
 	}
-	lines, err := p.DB.SumLines(ctx, want.low, high)
+	lines, err := p.DB.SumLines(ctx, want.Low, high)
 	if err != nil {
 		return fmt.Errorf("reading the database: %w", err)
 	}
-	if mails != want.mails || lines != want.lines {
+	if mails != want.Mails || lines != want.Lines {
 		return p.some(ctx, records)
 	}
-	p.open.mails, p.open.lines = want.mails, want.lines
+	p.Open.Mails, p.Open.Lines = want.Mails, want.Lines
 	for i := range records {
 		r := &records[i]
 		p.count(r)
 		p.report.Stored++
 		p.report.last = r.id
-		p.found(r, p.open)
+		p.Found(r.shard, r.sequence, p.Open)
 	}
 	return nil
 }
 
 // keep remembers a mail that the database has; whole says that its bytes were not deleted by its readers.
 func (p *ahead) keep(r record, whole bool) {
-	in := p.of(r.id)
+	in := p.Of(r.id)
 	if in == nil || r.id.Compare(mailstore.IDAt(time.UnixMilli(r.at).Add(Slack))) > 0 {
 		return // it will be read again
 	}
-	in.add(&r)
-	if in == p.open && r.id.Compare(in.high) > 0 {
-		in.high = r.id
+	in.Add(r.row(), r.boxes)
+	if in == p.Open && r.id.Compare(in.High) > 0 {
+		in.High = r.id
 	}
 	if whole {
-		p.found(&r, in)
+		p.Found(r.shard, r.sequence, in)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/internal/recall"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
@@ -16,26 +17,26 @@ import (
 // testMails make a step in these tests.
 const testMails = 1000
 
-func newMemory() *memory {
-	m := &memory{size: testMails}
-	m.begin(nil)
+func newMemory() *recall.Memory {
+	m := new(recall.Memory)
+	m.Begin(nil)
 	return m
 }
 
 // remembered is a world one pass has been over, and what it remembers.
-func remembered(t *testing.T, w *world, memory *memory) *ahead {
+func remembered(t *testing.T, w *world, memory *recall.Memory) *ahead {
 	t.Helper()
-	next := make(map[int]position)
+	next := make(map[int]recall.Position)
 	var bounds []stream.Bounds
 	for shard := range w.shards {
-		at := memory.next[shard].sequence
-		next[shard] = position{w.created, max(at, 1)}
+		at := memory.Next[shard].Sequence
+		next[shard] = recall.Position{Created: w.created, Sequence: max(at, 1)}
 		bounds = append(bounds, stream.Bounds{Shard: shard, From: max(at, 1), To: w.settled[shard]})
 	}
-	memory.mu.Lock()
-	defer memory.mu.Unlock()
-	memory.follow(next)
-	a := &ahead{memory: memory, auditor: auditor{Sources: w.sources(), started: time.Now()}}
+	memory.Lock()
+	defer memory.Unlock()
+	memory.Follow(next)
+	a := &ahead{Memory: memory, size: testMails, auditor: auditor{Sources: w.sources(), started: time.Now()}}
 	if silent, err := a.run(t.Context(), bounds); err != nil || len(silent) > 0 {
 		t.Fatal(silent, err)
 	}
@@ -43,13 +44,13 @@ func remembered(t *testing.T, w *world, memory *memory) *ahead {
 }
 
 // recalled is up to where a shard may be purged without being read.
-func recalled(t *testing.T, w *world, m *memory, shard int, from uint64) (mails int64, upTo uint64) {
+func recalled(t *testing.T, w *world, m *recall.Memory, shard int, from uint64) (mails int64, upTo uint64) {
 	t.Helper()
-	found, upTo, err := m.recall(t.Context(), w, stream.Bounds{Shard: shard, From: from, To: w.settled[shard]})
+	found, upTo, err := m.Recall(t.Context(), w, stream.Bounds{Shard: shard, From: from, To: w.settled[shard]})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return found.mails, upTo
+	return found.Mails, upTo
 }
 
 // All is well: mail that was audited is found again by sums alone, but for the newest.
@@ -67,12 +68,12 @@ func TestWhatWasAuditedIsNotReadAgainBeforeItsPurge(t *testing.T) {
 	}
 	remembered(t, w, m)
 	for shard := range w.shards {
-		from := m.steps[shard][1].from // the first has mail like which there may be more in the database
+		from := m.Steps[shard][1].From // the first has mail like which there may be more in the database
 		n, upTo := recalled(t, w, m, shard, from)
 		if want := w.settled[shard] - from - 2*testMails; upTo < from+want || n != int64(upTo-from+1) {
 			t.Errorf("shard %d: of %d messages %d mails are remembered up to %d, want about %d", shard, w.settled[shard], n, upTo, want)
 		}
-		if to := m.strange(stream.Bounds{Shard: shard, From: 1, To: mails}); to != from-1 {
+		if to := m.Strange(stream.Bounds{Shard: shard, From: 1, To: mails}); to != from-1 {
 			t.Errorf("shard %d is to be read up to %d, want %d", shard, to, from-1)
 		}
 	}
@@ -128,7 +129,7 @@ func TestMailThatIsGoneIsNeverRemembered(t *testing.T) {
 					}
 				}
 				if from = upTo + 1; from <= w.settled[shard] {
-					from = m.strange(stream.Bounds{Shard: shard, From: from, To: w.settled[shard]}) + 1
+					from = m.Strange(stream.Bounds{Shard: shard, From: from, To: w.settled[shard]}) + 1
 				}
 			}
 			sequences += len(heads)
@@ -146,12 +147,12 @@ func TestWhatIsPurgedIsForgotten(t *testing.T) {
 		w.accept(0, true)
 	}
 	remembered(t, w, m)
-	steps, ranges := slices.Clone(m.steps[0]), len(m.closed)
-	m.purged(0, steps[2].to)
-	if len(m.steps[0]) != len(steps)-3 || len(m.closed) >= ranges {
-		t.Errorf("%d of %d steps and %d of %d ranges are left", len(m.steps[0]), len(steps), len(m.closed), ranges)
+	steps, ranges := slices.Clone(m.Steps[0]), len(m.Closed)
+	m.Purged(0, steps[2].To)
+	if len(m.Steps[0]) != len(steps)-3 || len(m.Closed) >= ranges {
+		t.Errorf("%d of %d steps and %d of %d ranges are left", len(m.Steps[0]), len(steps), len(m.Closed), ranges)
 	}
-	if _, upTo := recalled(t, w, m, 0, steps[3].from); upTo < steps[3].to {
-		t.Errorf("remembered from %d up to %d", steps[3].from, upTo)
+	if _, upTo := recalled(t, w, m, 0, steps[3].From); upTo < steps[3].To {
+		t.Errorf("remembered from %d up to %d", steps[3].From, upTo)
 	}
 }

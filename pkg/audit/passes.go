@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/sluice-mail/sluice/pkg/audit/internal/recall"
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
@@ -69,10 +70,10 @@ func (p *Periodic) due(ctx context.Context, l *ledger, s stream.ShardState) (*du
 
 // pass audits some of it, and notes in the tallies up to where; more says that this is not all.
 func (p *Periodic) pass(ctx context.Context, l *ledger, all []*due) (unaccounted int64, more bool, err error) {
-	next := make(map[int]position)
+	next := make(map[int]recall.Position)
 	var bounds []stream.Bounds
 	for _, d := range all {
-		next[d.state.Shard] = position{d.state.Created, d.tally.Audited + 1}
+		next[d.state.Shard] = recall.Position{Created: d.state.Created, Sequence: d.tally.Audited + 1}
 		if b := d.bounds(); b.From <= b.To {
 			bounds = append(bounds, b)
 		}
@@ -80,26 +81,26 @@ func (p *Periodic) pass(ctx context.Context, l *ledger, all []*due) (unaccounted
 	if len(bounds) == 0 {
 		return 0, false, nil
 	}
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
-	p.memory.follow(next)
-	a := &ahead{memory: &p.memory, auditor: auditor{Sources: p.sources, options: p.options(), started: time.Now()}}
+	p.memory.Lock()
+	defer p.memory.Unlock()
+	p.memory.Follow(next)
+	a := &ahead{Memory: &p.memory, size: stepMails, auditor: auditor{Sources: p.sources, options: p.options(), started: time.Now()}}
 	silent, err := a.run(ctx, bounds)
 	if err != nil {
-		p.memory.begin(nil)
+		p.memory.Begin(nil)
 		return 0, false, err
 	}
 	var read []stream.Bounds
 	for _, d := range all {
 		b := d.bounds()
-		b.To = p.memory.next[b.Shard].sequence - 1
+		b.To = p.memory.Next[b.Shard].Sequence - 1
 		if b.To < b.From {
 			continue
 		}
 		read = append(read, b)
 		more = more || b.To < d.settled
 		if err := l.audited(ctx, &d.tally, b.To, a.report); err != nil {
-			p.memory.begin(nil)
+			p.memory.Begin(nil)
 			return 0, false, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-mail/sluice/pkg/audit/internal/recall"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
@@ -33,7 +34,7 @@ type Periodic struct {
 	repair    func(ctx context.Context, places []Place) error
 	logger    *slog.Logger
 	open      []stream.Bounds // ranges some mail of which was unaccounted for
-	memory    memory
+	memory    recall.Memory
 	distrust  atomic.Bool
 
 	unaccounted, lost prometheus.Gauge
@@ -68,8 +69,7 @@ func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, rep
 			Help: "Mails that were acknowledged but missing in the database, and were stored again from the log.",
 		}),
 	}
-	p.memory.size = stepMails
-	p.memory.begin(nil)
+	p.memory.Begin(nil)
 	reg.MustRegister(p.unaccounted, p.lost, p.audited, p.repaired)
 	return p
 }
@@ -85,9 +85,9 @@ func (p *Periodic) options() Options {
 // follower forgets what only the one that leads may know.
 func (p *Periodic) follower() {
 	p.open = nil
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
-	p.memory.begin(nil)
+	p.memory.Lock()
+	defer p.memory.Unlock()
+	p.memory.Begin(nil)
 }
 
 // DistrustClock says whether this machine's clock is wrong: by it no mail counts as expired.

@@ -74,8 +74,8 @@ func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to 
 	if err != nil {
 		return 0, err
 	}
-	p.memory.mu.Lock()
-	defer p.memory.mu.Unlock()
+	p.memory.Lock()
+	defer p.memory.Unlock()
 	ledger, err := openLedger(ctx, p.nc)
 	if err != nil {
 		return 0, err
@@ -103,19 +103,19 @@ func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to 
 	if err := ledger.save(ctx, &tally); err != nil {
 		return 0, err
 	}
-	p.memory.purged(shard, upTo)
+	p.memory.Purged(shard, upTo)
 	return upTo, nil
 }
 
 // leaving audits messages of the stream made at created for BeforePurge, from the first on up to upTo.
 func (p *Periodic) leaving(ctx context.Context, created time.Time, b stream.Bounds, audited uint64) (report Report, upTo uint64, err error) {
-	if p.memory.next[b.Shard].created.Equal(created) {
-		found, upTo, err := p.memory.recall(ctx, p.sources.DB, b)
+	if p.memory.Next[b.Shard].Created.Equal(created) {
+		found, upTo, err := p.memory.Recall(ctx, p.sources.DB, b)
 		if err != nil || upTo >= b.From {
-			return Report{Mails: found.mails, Stored: found.mails, Bytes: found.bytes}, upTo, err
+			return Report{Mails: found.Mails, Stored: found.Mails, Bytes: found.Bytes}, upTo, err
 		}
 	}
-	b.To = p.memory.strange(b)
+	b.To = p.memory.Strange(b)
 	o := p.options()
 	o.SkipLists = b.To <= audited // they were looked at then
 	report, err = RunRange(ctx, p.sources, stream.StreamName(b.Shard), b.From, b.To, o)
