@@ -248,7 +248,7 @@ func (p *parts) welcome() {
 	}
 	_, port, err := net.SplitHostPort(p.smtp.String())
 	if err != nil {
-		p.env.Logger.Error("reading the address of the listener", "error", errors.Unwrap(err))
+		p.env.Logger.Error("reading the address of the listener", "error", err)
 	}
 	read := "the inbox is off (MAILBOX_ADDR)"
 	if p.http != nil {
