@@ -142,6 +142,8 @@ type auditor struct {
 	onlyLog bool
 	// absentees are settled and were not found in the database; resolve says what became of them.
 	absentees []record
+	// kept, when set, is told of each mail that the database has as it should be, and whether it has its bytes still.
+	kept func(r record, whole bool)
 }
 
 // shards prepares the reading of each shard, and finds the time from which on the log is complete.

@@ -46,8 +46,8 @@ func (a *auditor) compareSome(ctx context.Context, low, high ulid.ULID, records 
 	case err == nil && !same:
 		records, err = a.walk(ctx, low, high, records)
 	case err == nil:
-		for _, r := range records {
-			a.count(r)
+		for i := range records {
+			a.count(&records[i])
 		}
 		if !listed && !a.onlyLog {
 			listed, err = a.listed(ctx, low, high, records)
@@ -81,8 +81,8 @@ func (a *auditor) older(ctx context.Context, low, high ulid.ULID, records []reco
 func (a *auditor) same(ctx context.Context, low, high ulid.ULID, records []record) (bool, error) {
 	var want, got mailstore.Sum
 	var err error
-	for _, r := range records {
-		want.Add(r.row())
+	for i := range records {
+		want.Add(records[i].row())
 	}
 	if a.onlyLog {
 		ids := make([]ulid.ULID, len(records))
@@ -117,7 +117,7 @@ func (a *auditor) walk(ctx context.Context, low, high ulid.ULID, records []recor
 			next++
 		}
 		if next < len(records) && records[next].id == row.ID {
-			a.count(records[next])
+			a.count(&records[next])
 			if a.verify(records[next], row) {
 				stored = append(stored, records[next])
 			}

@@ -14,6 +14,14 @@
 // accepts the loss. The ledger remembers the last sequence of each stream, so that a stream that became shorter, or was deleted
 // and created again, is noticed.
 //
+// The storer that leads audits each mail soon after it is settled, and looks for it again before it leaves the log. It reads it once:
+// what must be in the database because of it is remembered, as sums over ranges of id, and before the purge the database is asked
+// for the same sums. They are the log's, read by the audit itself and never told by whoever stores, so that a storer that
+// acknowledges what it did not store cannot vouch for itself. A mail enters a sum only after it was found stored, by its id or by a
+// sum that is the whole range's; one that comes late is added to the range its id is in. So an equal sum means: all of these
+// mails are there, whatever was settled in which order. A sum that differs, a dead letter, a copy, a gap, a process that has just
+// taken the lead: all that costs is that those messages are read from the log again, which names what is wrong and repairs it.
+//
 // Memory is bounded by the window, not by the number of mails, because ids rise with time, and a mail is in the log within
 // Slack of the time in its id.
 package audit

@@ -98,7 +98,7 @@ func (b *boxes) of(mailboxes [][]byte) [][16]byte {
 	return (*b)[from:len(*b):len(*b)]
 }
 
-func (r record) row() mailstore.Row { return mailstore.Row{ID: r.id, Size: r.size, SHA256: r.sha} }
+func (r *record) row() mailstore.Row { return mailstore.Row{ID: r.id, Size: r.size, SHA256: r.sha} }
 
 // merge interleaves shards by the time the log took the mails. A shard that cannot be read any further yields its error and
 // leaves the others.

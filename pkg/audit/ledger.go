@@ -76,24 +76,30 @@ func openLedger(ctx context.Context, nc *nats.Conn) (*ledger, error) {
 		if !strings.HasPrefix(key, "MAIL_") {
 			continue
 		}
-		entry, err := bucket.Get(ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue
+		switch t, err := l.read(ctx, key); {
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+		case err != nil:
+			return nil, err
+		default:
+			l.tallies = append(l.tallies, t)
 		}
-		var t Tally
-		if err == nil {
-			err = json.Unmarshal(entry.Value(), &t)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading the audit tally %s: %w", key, err)
-		}
-		t.revision = entry.Revision()
-		l.tallies = append(l.tallies, t)
 	}
 	slices.SortFunc(l.tallies, func(x, y Tally) int {
 		return cmp.Or(strings.Compare(x.Stream, y.Stream), x.Created.Compare(y.Created))
 	})
 	return l, nil
+}
+
+func (l *ledger) read(ctx context.Context, key string) (t Tally, err error) {
+	entry, err := l.bucket.Get(ctx, key)
+	if err == nil {
+		t.revision = entry.Revision()
+		err = json.Unmarshal(entry.Value(), &t)
+	}
+	if err != nil {
+		err = fmt.Errorf("reading the audit tally %s: %w", key, err)
+	}
+	return t, err
 }
 
 // Tallies reads the tallies of all streams.
@@ -129,14 +135,15 @@ func (t *Tally) look(s stream.ShardState, now time.Time) (changed bool) {
 	return true
 }
 
+func (t *Tally) key() string { return t.Stream + "." + strconv.FormatInt(t.Created.UnixNano(), 10) }
+
 // save writes a tally by its revision: another storer whose lease has ended meanwhile must not count a range a second time.
 func (l *ledger) save(ctx context.Context, t *Tally) error {
 	value, err := json.Marshal(t)
 	if err != nil {
 		return err
 	}
-	key := t.Stream + "." + strconv.FormatInt(t.Created.UnixNano(), 10)
-	revision, err := l.bucket.Update(ctx, key, value, t.revision)
+	revision, err := l.bucket.Update(ctx, t.key(), value, t.revision)
 	if err != nil {
 		return fmt.Errorf("writing the audit tally of %s: %w", t.Stream, err)
 	}

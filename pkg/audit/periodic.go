@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-mail/sluice/pkg/audit/internal/recall"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
@@ -18,11 +18,10 @@ import (
 )
 
 const (
-	// periodicEvery is how often newly settled mail is audited, auditStep how many messages at a time. leadsEvery is how often
-	// each storer checks whether it has the lease, so that another storer takes over soon after one died.
+	// periodicEvery is how often newly settled mail is audited. leadsEvery is how often each storer checks whether it has the
+	// lease, so that another storer takes over soon after one died.
 	periodicEvery = 30 * time.Second
 	leadsEvery    = 5 * time.Second
-	auditStep     = 20_000
 )
 
 // Periodic is the audit that runs in the storer. It audits every mail once, soon after it is settled, and every range that is
@@ -35,6 +34,7 @@ type Periodic struct {
 	repair    func(ctx context.Context, places []Place) error
 	logger    *slog.Logger
 	open      []stream.Bounds // ranges some mail of which was unaccounted for
+	memory    recall.Memory
 	distrust  atomic.Bool
 
 	unaccounted, lost prometheus.Gauge
@@ -69,6 +69,7 @@ func NewPeriodic(nc *nats.Conn, db mailstore.Store, retention time.Duration, rep
 			Help: "Mails that were acknowledged but missing in the database, and were stored again from the log.",
 		}),
 	}
+	p.memory.Begin(nil)
 	reg.MustRegister(p.unaccounted, p.lost, p.audited, p.repaired)
 	return p
 }
@@ -79,6 +80,14 @@ func (p *Periodic) options() Options {
 		o.Retention = 0
 	}
 	return o
+}
+
+// follower forgets what only the one that leads may know.
+func (p *Periodic) follower() {
+	p.open = nil
+	p.memory.Lock()
+	defer p.memory.Unlock()
+	p.memory.Begin(nil)
 }
 
 // DistrustClock says whether this machine's clock is wrong: by it no mail counts as expired.
@@ -103,7 +112,7 @@ func (p *Periodic) Run(ctx context.Context, leads func() bool) error {
 		case <-time.After(leadsEvery):
 		}
 		if !leads() {
-			p.open = nil
+			p.follower()
 			continue
 		}
 		if time.Now().Before(next) {
@@ -126,11 +135,7 @@ func (p *Periodic) Round(ctx context.Context) error {
 	errs := []error{err}
 	unaccounted := p.again(ctx, &errs)
 	p.look(ctx, &errs)
-	for _, s := range states {
-		n, err := p.shard(ctx, ledger, s)
-		unaccounted += n
-		errs = append(errs, err)
-	}
+	unaccounted += p.ahead(ctx, ledger, states, &errs)
 	err = errors.Join(errs...)
 	if err == nil || unaccounted > 0 {
 		p.unaccounted.Set(float64(unaccounted))
@@ -155,7 +160,7 @@ func (p *Periodic) again(ctx context.Context, errs *[]error) (unaccounted int64)
 	open := p.open
 	p.open = nil
 	for _, b := range open {
-		n, _, err := p.stretch(ctx, b)
+		n, err := p.stretch(ctx, b)
 		if err != nil {
 			*errs = append(*errs, err)
 			p.open = append(p.open, b)
@@ -165,48 +170,21 @@ func (p *Periodic) again(ctx context.Context, errs *[]error) (unaccounted int64)
 	return unaccounted
 }
 
-// shard audits what was settled of a shard since the last time.
-func (p *Periodic) shard(ctx context.Context, l *ledger, s stream.ShardState) (unaccounted int64, err error) {
-	t := l.of(s)
-	if t.look(s, time.Now()) {
-		if err := l.save(ctx, &t); err != nil {
-			return 0, err
-		}
-	}
-	settled, err := p.reader.SettledUpTo(ctx, s.Shard, stream.Storer)
-	if err != nil {
-		return 0, err
-	}
-	settled = min(settled, s.Last)
-	if err := p.goneBack(ctx, &t, s.First); err != nil {
-		return 0, err
-	}
-	for t.Audited < settled {
-		b := stream.Bounds{Shard: s.Shard, From: max(t.Audited+1, s.First), To: min(max(t.Audited+1, s.First)+auditStep-1, settled)}
-		n, last, err := p.stretch(ctx, b)
-		if err != nil {
-			return unaccounted, err
-		}
-		unaccounted += n
-		t.Audited = b.To
-		t.mark(b.To, last)
-		if err := l.save(ctx, &t); err != nil {
-			return unaccounted, err
-		}
-	}
-	return unaccounted, nil
-}
-
-// stretch audits a range of settled messages; last is a stored mail near its end.
-func (p *Periodic) stretch(ctx context.Context, b stream.Bounds) (unaccounted int64, last ulid.ULID, err error) {
+// stretch audits a range of settled messages once more.
+func (p *Periodic) stretch(ctx context.Context, b stream.Bounds) (unaccounted int64, err error) {
 	report, err := RunRange(ctx, p.sources, stream.StreamName(b.Shard), b.From, b.To, p.options())
 	if err != nil {
-		return 0, last, err
+		return 0, err
 	}
+	return p.tell(report, b), nil
+}
+
+// tell tells what an audit of these ranges found.
+func (p *Periodic) tell(report Report, ranges ...stream.Bounds) (unaccounted int64) {
 	p.saw(report)
 	if unaccounted = report.Unaccounted(); unaccounted > 0 {
-		p.open = append(p.open, b)
+		p.open = append(p.open, ranges...)
 		p.logger.Error("mail is unaccounted for; run sluicectl audit", "missing", report.Missing, "wrong", report.Wrong, "unlisted", report.Unlisted, "first", report.first())
 	}
-	return unaccounted, report.last, nil
+	return unaccounted
 }

@@ -62,44 +62,64 @@ func (a *auditor) some(ctx context.Context, records []record) error {
 	return nil
 }
 
-// BeforePurge audits the mails of a range that is about to leave the log, stores again what is missing, and adds them to the
-// tally. An error keeps them there.
-func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to uint64) error {
+// BeforePurge looks once more, in the database, for the mails of messages that are about to leave the log, and adds them to the
+// tally. Those that this process has audited before are compared with what it remembers; others are audited, and what is missing is
+// stored again. Up to upTo they may go; the rest is for another call. An error keeps all of them there.
+func (p *Periodic) BeforePurge(ctx context.Context, streamName string, from, to uint64) (upTo uint64, err error) {
 	shard, ok := stream.Shard(streamName)
 	if !ok {
-		return fmt.Errorf("%s is not a stream of mail", streamName)
+		return 0, fmt.Errorf("%s is not a stream of mail", streamName)
 	}
 	state, err := p.reader.State(ctx, shard)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	p.memory.Lock()
+	defer p.memory.Unlock()
 	ledger, err := openLedger(ctx, p.nc)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if err := p.lacksNothing(ctx, ledger, state); err != nil {
-		return fmt.Errorf("nothing of %s is purged: %w", streamName, err)
+		return 0, fmt.Errorf("nothing of %s is purged: %w", streamName, err)
 	}
 	tally := ledger.of(state)
 	tally.look(state, time.Now())
 	// Already counted when the process was killed between the count and the purge.
 	if from = max(from, tally.To+1); from > to {
-		return nil
+		return to, nil
 	}
-	o := p.options()
-	o.SkipLists = to <= tally.Audited // they were looked at then
-	report, err := RunRange(ctx, p.sources, streamName, from, to, o)
+	report, upTo, err := p.leaving(ctx, state.Created, stream.Bounds{Shard: shard, From: from, To: to}, tally.Audited)
 	if err != nil {
-		return fmt.Errorf("auditing %s %d to %d before their purge: %w", streamName, from, to, err)
+		return 0, fmt.Errorf("auditing %s %d to %d before their purge: %w", streamName, from, to, err)
 	}
 	p.saw(report)
 	if n := report.Unaccounted(); n > 0 {
 		p.unaccounted.Set(float64(n))
-		return fmt.Errorf("%s %d to %d stay in the log: %d of their %d mails are unaccounted for, first %s; run sluicectl audit",
-			streamName, from, to, n, report.Mails, report.first())
+		return 0, fmt.Errorf("%s %d to %d stay in the log: %d of their %d mails are unaccounted for, first %s; run sluicectl audit",
+			streamName, from, upTo, n, report.Mails, report.first())
 	}
-	tally.add(report, to)
-	return ledger.save(ctx, &tally)
+	tally.add(report, upTo)
+	if err := ledger.save(ctx, &tally); err != nil {
+		return 0, err
+	}
+	p.memory.Purged(shard, upTo)
+	return upTo, nil
+}
+
+// leaving audits messages of the stream made at created for BeforePurge, from the first on up to upTo.
+func (p *Periodic) leaving(ctx context.Context, created time.Time, b stream.Bounds, audited uint64) (report Report, upTo uint64, err error) {
+	if p.memory.Next[b.Shard].Created.Equal(created) {
+		found, upTo, err := p.memory.Recall(ctx, p.sources.DB, b)
+		if err != nil || upTo >= b.From {
+			return Report{Mails: found.Mails, Stored: found.Mails, Bytes: found.Bytes}, upTo, err
+		}
+	}
+	b.To = p.memory.Strange(b)
+	o := p.options()
+	o.SkipLists = b.To <= audited // they were looked at then
+	report, err = RunRange(ctx, p.sources, stream.StreamName(b.Shard), b.From, b.To, o)
+	return report, b.To, err
 }
 
 // lacksNothing is an error when the shard has lost messages that nobody has accepted the loss of.

@@ -18,6 +18,9 @@ func (a *auditor) verify(r record, row mailstore.Row) bool {
 	case row.Erased:
 		a.report.Erased++
 		a.ack(r.id, ackDecided, r.sha)
+		if a.kept != nil {
+			a.kept(r, false)
+		}
 	default:
 		return true
 	}
@@ -28,11 +31,14 @@ func (a *auditor) stored(r record) {
 	a.report.Stored++
 	a.report.last = r.id
 	a.ack(r.id, ackStored, r.sha)
+	if a.kept != nil {
+		a.kept(r, true)
+	}
 }
 
 // absent: the mail is in the log and not in the database.
 func (a *auditor) absent(r record) {
-	a.count(r)
+	a.count(&r)
 	switch {
 	case a.expired(r.id):
 		a.report.Expired++
@@ -70,7 +76,7 @@ func (a *auditor) undecodable(r record) {
 	}
 }
 
-func (a *auditor) count(r record) {
+func (a *auditor) count(r *record) {
 	a.report.Mails++
 	a.report.Bytes += r.size
 }

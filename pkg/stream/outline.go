@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -53,34 +54,44 @@ func (r *Reader) Outlines(ctx context.Context, b Bounds, fn func(*Outline) error
 
 // outliner reads one message after the other into the same memory.
 type outliner struct {
-	mails []Outline
-	raw   []byte
+	mails     []Outline
+	text, raw []byte
 }
 
 // message makes the outlines of a message; it is one with Err when one of its envelopes cannot be decoded, as decodeEnvelopes says.
 func (s *outliner) message(r record.Record) []Outline {
-	texts, err := envelopeTexts(r.Header)
 	s.mails, s.raw = s.mails[:0], s.raw[:0]
-	for i := 0; i < len(texts) && err == nil; i++ {
-		from := len(s.raw)
-		if s.raw, err = base64.RawURLEncoding.AppendDecode(s.raw, []byte(texts[i])); err != nil {
+	first, more, err := envelopeHeaders(r.Header)
+	alone := more == ""
+	for next := !alone; err == nil; first, more, next = strings.Cut(more, ",") {
+		if err = s.add(first); err == nil && s.mails[len(s.mails)-1].Parts > 0 && !alone {
+			err = fmt.Errorf("mail %d is in parts, which is allowed only for a mail that is alone in its message", len(s.mails))
+		}
+		if !next {
 			break
-		}
-		if len(s.mails) == cap(s.mails) {
-			s.mails = append(s.mails, Outline{})
-		} else {
-			s.mails = s.mails[:len(s.mails)+1]
-		}
-		o := &s.mails[len(s.mails)-1]
-		*o = Outline{Mailboxes: o.Mailboxes[:0]}
-		if err = o.decode(s.raw[from:]); err == nil && o.Parts > 0 && len(texts) > 1 {
-			err = fmt.Errorf("mail %d is in parts, which is allowed only for a mail that is alone in its message", i+1)
 		}
 	}
 	if err != nil {
 		s.mails = append(s.mails[:0], Outline{Err: fmt.Errorf("%w: %w", ErrUnreadable, err)})
 	}
 	return s.mails
+}
+
+// add makes the outline of one mail.
+func (s *outliner) add(text string) (err error) {
+	from := len(s.raw)
+	s.text = append(s.text[:0], text...)
+	if s.raw, err = base64.RawURLEncoding.AppendDecode(s.raw, s.text); err != nil {
+		return err
+	}
+	if len(s.mails) == cap(s.mails) {
+		s.mails = append(s.mails, Outline{})
+	} else {
+		s.mails = s.mails[:len(s.mails)+1]
+	}
+	o := &s.mails[len(s.mails)-1]
+	*o = Outline{Mailboxes: o.Mailboxes[:0]}
+	return o.decode(s.raw[from:])
 }
 
 // decode reads an envelope. What it does not need it checks as the generated code does.

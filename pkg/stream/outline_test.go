@@ -67,6 +67,14 @@ func TestAnOutlineIsWhatTheEnvelopeSays(t *testing.T) {
 			}
 		}
 	}
+	one := base64.RawURLEncoding.EncodeToString(good)
+	for _, more := range []string{one, one + "," + one, one + ",", "," + one, ",", one + ",!," + one} {
+		r := record.Record{Stream: "MAIL_0", Header: nats.Header{EnvelopeHeader: {one}, EnvelopesHeader: {more}}}
+		mails, err := decodeEnvelopes(r, record.Source{})
+		if got := s.message(r); (got[0].Err == nil) != (err == nil) || err == nil && len(got) != len(mails) {
+			t.Errorf("%q: %d outlines, %v; %d mails, %v", more, len(got), got[0].Err, len(mails), err)
+		}
+	}
 	if unreadable == 0 || unreadable > 150_000 {
 		t.Errorf("%d of 200000 were unreadable: this proves nothing", unreadable)
 	}

@@ -168,18 +168,26 @@ func Mails(h nats.Header) int {
 }
 
 func envelopeTexts(h nats.Header) ([]string, error) {
-	texts := []string{h.Get(EnvelopeHeader)}
-	if texts[0] == "" {
-		return nil, fmt.Errorf("%w: it has no header %s", ErrUnreadable, EnvelopeHeader)
+	first, more, err := envelopeHeaders(h)
+	switch {
+	case err != nil:
+		return nil, err
+	case more == "":
+		return []string{first}, nil
 	}
-	more := h.Get(EnvelopesHeader)
-	if more == "" {
-		return texts, nil
+	return append([]string{first}, strings.Split(more, ",")...), nil
+}
+
+// envelopeHeaders are the envelope of the first mail, and those of the others with commas between them.
+func envelopeHeaders(h nats.Header) (first, more string, err error) {
+	first, more = h.Get(EnvelopeHeader), h.Get(EnvelopesHeader)
+	switch {
+	case first == "":
+		err = fmt.Errorf("%w: it has no header %s", ErrUnreadable, EnvelopeHeader)
+	case strings.Count(more, ",") >= maxPackMails:
+		err = fmt.Errorf("%w: its header %s has more envelopes than a message may have mails", ErrUnreadable, EnvelopesHeader)
 	}
-	if strings.Count(more, ",") >= maxPackMails {
-		return nil, fmt.Errorf("%w: its header %s has more envelopes than a message may have mails", ErrUnreadable, EnvelopesHeader)
-	}
-	return append(texts, strings.Split(more, ",")...), nil
+	return first, more, err
 }
 
 // alone is the encoded envelope of a mail that leaves its pack: it does not require PACKED any more. Fields that this

@@ -22,8 +22,9 @@ type Config struct {
 	// Shape has Keep; the room of each shard is read from the log itself.
 	Shape stream.Shape
 	// BeforePurge, when set, is called before the mails from fromSeq to toSeq leave the log (the storer audits
-	// them and keeps the tally). An error stops the purge; it is tried again later.
-	BeforePurge func(ctx context.Context, stream string, fromSeq, toSeq uint64) error
+	// them and keeps the tally). Those up to upTo may go then; it is called again for the rest. An error stops the purge; it is
+	// tried again later.
+	BeforePurge func(ctx context.Context, stream string, fromSeq, toSeq uint64) (upTo uint64, err error)
 }
 
 const (

@@ -96,12 +96,24 @@ func (j *Janitor) plan(ctx context.Context, s *shardState, limit uint64) (to uin
 }
 
 func (j *Janitor) purgeRange(ctx context.Context, s *shardState, from, to uint64) error {
-	name := s.info.Config.Name
-	if j.cfg.BeforePurge != nil {
-		if err := j.cfg.BeforePurge(ctx, name, from, to); err != nil {
-			return fmt.Errorf("auditing %s from %d to %d before it is purged: %w", name, from, to, err)
+	for from <= to {
+		upTo := to
+		if j.cfg.BeforePurge != nil {
+			var err error
+			if upTo, err = j.cfg.BeforePurge(ctx, s.info.Config.Name, from, to); err != nil {
+				return fmt.Errorf("auditing %s from %d to %d before it is purged: %w", s.info.Config.Name, from, to, err)
+			}
 		}
+		if err := j.purgeUpTo(ctx, s, from, upTo); err != nil {
+			return err
+		}
+		from = upTo + 1
 	}
+	return nil
+}
+
+func (j *Janitor) purgeUpTo(ctx context.Context, s *shardState, from, to uint64) error {
+	name := s.info.Config.Name
 	stream, err := j.js.Stream(ctx, name)
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", name, err)

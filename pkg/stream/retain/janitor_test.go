@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +21,18 @@ import (
 
 func newJanitor(t *testing.T, f *streamtest.Fixture, keep time.Duration, before func(context.Context, string, uint64, uint64) error) *retain.Janitor {
 	t.Helper()
-	j, err := retain.New(f.Connect(), retain.Config{Shape: stream.Shape{Keep: keep}, BeforePurge: before}, f.Logger(), prometheus.NewRegistry())
+	cfg := retain.Config{Shape: stream.Shape{Keep: keep}}
+	if before != nil {
+		cfg.BeforePurge = func(ctx context.Context, stream string, from, to uint64) (uint64, error) {
+			return to, before(ctx, stream, from, to)
+		}
+	}
+	return newJanitorOf(t, f, cfg)
+}
+
+func newJanitorOf(t *testing.T, f *streamtest.Fixture, cfg retain.Config) *retain.Janitor {
+	t.Helper()
+	j, err := retain.New(f.Connect(), cfg, f.Logger(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +216,31 @@ func TestPurgeIsAuditedFirstAndStopsWhenTheAuditFails(t *testing.T) {
 		if size := r[1] - r[0] + 1; size > 512<<10/50_000 {
 			t.Errorf("step %d purges %d mails", i, size)
 		}
+	}
+}
+
+// What the audit has not looked at yet stays, and is asked for next.
+func TestOnlyWhatWasAuditedIsPurged(t *testing.T) {
+	f := streamtest.New(t, 64<<20)
+	for range 10 {
+		f.Mail(0, "x")
+	}
+	f.Store()
+	var asked []uint64
+	j := newJanitorOf(t, f, retain.Config{BeforePurge: func(_ context.Context, stream string, from, _ uint64) (uint64, error) {
+		if st := f.State(stream); st.FirstSeq != from {
+			t.Errorf("asked from %d on, the log starts at %d", from, st.FirstSeq)
+		}
+		if asked = append(asked, from); len(asked) == 3 {
+			return 0, errors.New("the database is away")
+		}
+		return from + 2, nil
+	}})
+	if err := j.Once(f.Context()); err == nil {
+		t.Error("no error")
+	}
+	if st := f.State("MAIL_0"); !slices.Equal(asked, []uint64{1, 4, 7}) || st.FirstSeq != 7 {
+		t.Errorf("asked from %v on, the log starts at %d", asked, st.FirstSeq)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -76,17 +77,22 @@ func (w *world) cost(ctx context.Context, storers int) (c cost, err error) {
 	case <-time.After(35 * time.Second):
 	}
 	c.share = audited() / float64(w.mails)
+	heap := 0.0
 	for _, p := range all {
+		heap = max(heap, metric(ctx, p, "go_memstats_next_gc_bytes")/2)
 		if err := p.Kill(); err != nil {
 			return c, err
 		}
 	}
 	bench.Progress("auditing the same here")
-	return c, w.here(ctx, &c)
+	return c, w.here(ctx, &c, int(heap))
 }
 
-// here audits as the storer does, all mail once after it was stored, and once before its purge.
-func (w *world) here(ctx context.Context, c *cost) error {
+const purgeStep = 128 << 20
+
+// here audits as the storer does, all mail once after it was stored, and once before its purge. Beside a heap of the size of a
+// storer's, collecting garbage costs what it costs there.
+func (w *world) here(ctx context.Context, c *cost, heap int) error {
 	db, err := w.open()
 	if err != nil {
 		return err
@@ -101,13 +107,20 @@ func (w *world) here(ctx context.Context, c *cost) error {
 	}
 	p := audit.NewPeriodic(w.nc, db, 0, nil, slog.New(slog.NewTextHandler(os.Stderr, nil)), prometheus.NewRegistry())
 	debug.FreeOSMemory() // what filling the log has left is no part of it
+	ballast := make([]byte, heap)
+	defer runtime.KeepAlive(ballast)
 	before := self()
 	if err := p.Round(ctx); err != nil {
 		return err
 	}
 	after := self()
-	if err := p.BeforePurge(ctx, stream.StreamName(0), 1, w.last); err != nil {
-		return err
+	for from := uint64(1); from <= w.last; {
+		// As much at a time as the storer's retention purges.
+		upTo, err := p.BeforePurge(ctx, stream.StreamName(0), from, min(from+uint64(purgeStep/w.size/w.inPack), w.last))
+		if err != nil {
+			return err
+		}
+		from = upTo + 1
 	}
 	c.soon, c.purge = (after-before)/time.Duration(w.mails), (self()-after)/time.Duration(w.mails)
 	return nil
