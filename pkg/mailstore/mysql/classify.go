@@ -50,6 +50,7 @@ func classOfNumber(number uint16, message string) (mailstore.Class, string) {
 		1205,       // lock wait timeout; this one rolls back the statement only, so the transaction is rolled back by us
 		1020,       // row changed since last read
 		1637,       // too many active transactions
+		1615,       // a statement has to be prepared again, after a table was altered
 		3101, 1180: // group replication or Galera refused the commit
 		return mailstore.Retry, ""
 	case 1053, 1077, 1078, 1079, // shutting down

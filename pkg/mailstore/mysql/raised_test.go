@@ -54,7 +54,7 @@ func TestEveryErrorNumber(t *testing.T) {
 	s := open(t, store.Config{DSN: dsn})
 	r := newRaiser(t, dsn)
 	for class, numbers := range map[mailstore.Class][]int{
-		mailstore.Retry: {1213, 1205, 1020, 1637, 3101, 1180},
+		mailstore.Retry: {1213, 1205, 1020, 1637, 1615, 3101, 1180},
 		mailstore.Reconnect: {1053, 1077, 1078, 1079, 1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161, 1317, 1927, 4031, 1047, 2006, 2013,
 			// The driver drops a connection that says these (rejectReadOnly), so that a failover is followed; a server that
 			// stays read-only says so to the next connection (TestReadOnlyServerPauses).

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -38,6 +39,9 @@ type Store struct {
 	retention time.Duration
 	logger    *slog.Logger
 	meter     *meter.Meter
+
+	preparing sync.Mutex
+	prepared  map[string]*sql.Stmt // not changed any more once all are there
 }
 
 var _ mailstore.Store = (*Store)(nil)
@@ -53,7 +57,7 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{packer: packer, retention: cfg.Retention, logger: logger, meter: meter.New(reg, classify)}
+	s := &Store{packer: packer, retention: cfg.Retention, logger: logger, meter: meter.New(reg, classify), prepared: map[string]*sql.Stmt{}}
 	if s.connector, err = newConnector(dsn, false); err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ const (
 	onDuplicate = " ON DUPLICATE KEY UPDATE day=day"
 	mailKey     = "day=? AND id=?"
 
-	maxRows  = 500     // of a statement: far below the limit of 65,535 parameters
+	maxRows  = 128     // of a statement: a full batch of the storer; the statement for so many stays prepared
 	maxBytes = 8 << 20 // of a statement: with one part more, far below max_allowed_packet
 	slots    = 16      // of a day in counts
 )
@@ -39,6 +39,7 @@ func (s *Store) dialect() sqlstore.Dialect {
 	return sqlstore.Dialect{
 		Read: s.read, Packer: s.packer, Retention: s.retention, Meter: s.meter, Classify: classify,
 		Transaction: s.transaction,
+		Prepare:     s.prepare,
 		Insert:      s.insert,
 		Key:         mailKey,
 		KeyArgs:     keyArgs,
@@ -69,9 +70,28 @@ func (s *Store) transaction(ctx context.Context, fn func(*sql.Tx) error) error {
 	return rows.Transaction(ctx, s.write, fn)
 }
 
+// prepare makes the statements that insert maxRows rows. They stay prepared on each connection: parsing one, and describing its
+// parameters to us, costs more than executing it. That needs a connection, and so must not be done within a transaction, which
+// has one already.
+func (s *Store) prepare(ctx context.Context) (err error) {
+	s.preparing.Lock()
+	defer s.preparing.Unlock()
+	for insert, row := range map[string]string{mailInsert: mailRow, rawInsert: rawRow, inboxInsert: inboxRow} {
+		if s.prepared[insert] == nil && err == nil {
+			s.prepared[insert], err = s.write.PrepareContext(ctx, insertRows(insert, row, maxRows))
+		}
+	}
+	return err
+}
+
+// insertRows is the statement that inserts n rows.
+func insertRows(insert, row string, n int) string {
+	return insert + row + strings.Repeat(","+row, n-1) + onDuplicate
+}
+
 // insert writes a batch and returns how many of its mails were new.
 func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (int, error) {
-	w := writer{tx: tx, now: time.Now().UTC().Truncate(time.Millisecond), packer: s.packer}
+	w := writer{tx: tx, prepared: s.prepared, now: time.Now().UTC().Truncate(time.Millisecond), packer: s.packer}
 	// Storing a mail again changes nothing but lines of mailboxes that are lost: a mail that is there keeps its bytes (or none,
 	// when it was deleted from every mailbox), and rows of inbox that are there, deleted or not, stay as they are.
 	if err := w.mails(ctx, b.Mails); err != nil {
@@ -88,9 +108,10 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (int, err
 
 // writer is the state of one transaction.
 type writer struct {
-	tx     *sql.Tx
-	now    time.Time
-	packer *mailstore.Packer
+	tx       *sql.Tx
+	prepared map[string]*sql.Stmt
+	now      time.Time
+	packer   *mailstore.Packer
 
 	args   []any // of the statement being collected
 	rows   int
@@ -221,8 +242,13 @@ func (w *writer) inbox(ctx context.Context, inbox []rows.Inbox) error {
 
 // insert sends the collected rows as one statement, and returns how many were new: an existing row counts 0.
 func (w *writer) insert(ctx context.Context, insert, row string) (int64, error) {
-	query := insert + row + strings.Repeat(","+row, w.rows-1) + onDuplicate
-	res, err := w.tx.ExecContext(ctx, query, w.args...)
+	var res sql.Result
+	var err error
+	if w.rows == maxRows {
+		res, err = w.tx.StmtContext(ctx, w.prepared[insert]).ExecContext(ctx, w.args...)
+	} else {
+		res, err = w.tx.ExecContext(ctx, insertRows(insert, row, w.rows), w.args...)
+	}
 	clear(w.args) // do not hold on to bodies
 	w.args, w.rows, w.bytes = w.args[:0], 0, 0
 	if err != nil {

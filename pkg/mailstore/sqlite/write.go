@@ -16,7 +16,7 @@ const (
 	insertMail  = "INSERT INTO mail (id, size, sha256, parts, refs, stored, envelope) VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
 	insertRaw   = "INSERT INTO mail_raw (id, part, codec, body) VALUES (?,?,?,?) ON CONFLICT DO NOTHING"
 	insertInbox = "INSERT INTO inbox (mbox, id, state, rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, size, flags, ip, received, stored) VALUES (?,?,0,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"
-	insertCount = "INSERT INTO counts (day, n) VALUES (?,1) ON CONFLICT (day) DO UPDATE SET n=n+1"
+	insertCount = "INSERT INTO counts (day, n) VALUES (?1,?2) ON CONFLICT (day) DO UPDATE SET n=n+?2"
 	mailKey     = "id=?"
 	updateInbox = "UPDATE inbox SET rcpt=?1, sender=?2, hdr_from=?3, hdr_to=?4, subject=?5, charset=?6, content_type=?7, has_attach=?8, flags=?9, ip=?10, received=?11 WHERE mbox=?12 AND id=?13 AND state<2" +
 		" AND (rcpt, sender, hdr_from, hdr_to, subject, charset, content_type, has_attach, flags, ip, received) IS NOT (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)"
@@ -53,13 +53,13 @@ type writer struct {
 	stored int
 	known  rows.Known
 
-	mail, raw, count *sql.Stmt
+	mail, raw *sql.Stmt
 }
 
 // insert writes a batch and returns how many of its mails were new.
 func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (stored int, err error) {
 	w := writer{now: time.Now().UnixMilli(), packer: s.packer}
-	for query, statement := range map[string]**sql.Stmt{insertMail: &w.mail, insertRaw: &w.raw, insertCount: &w.count} {
+	for query, statement := range map[string]**sql.Stmt{insertMail: &w.mail, insertRaw: &w.raw} {
 		if *statement, err = tx.PrepareContext(ctx, query); err != nil {
 			return 0, err
 		}
@@ -67,15 +67,22 @@ func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (stored i
 	}
 	// Storing a mail again changes nothing but lines of mailboxes that are lost: a mail that is there keeps its bytes (or none,
 	// when it was deleted from every mailbox), and rows of inbox that are there, deleted or not, stay as they are.
-	for i := range b.Mails {
-		if err := w.store(ctx, tx, &b.Mails[i]); err != nil {
+	for i, before := 0, 0; i < len(b.Mails); i++ {
+		m := &b.Mails[i]
+		if err := w.store(ctx, tx, m); err != nil {
 			return 0, err
+		}
+		if last := i == len(b.Mails)-1; (last || b.Mails[i+1].Day != m.Day) && w.stored > before {
+			if _, err := tx.ExecContext(ctx, insertCount, m.Day, w.stored-before); err != nil {
+				return 0, err
+			}
+			before = w.stored
 		}
 	}
 	return w.stored, w.inbox(ctx, tx, w.known.Lines(b.Inbox))
 }
 
-// store writes a mail and its bytes, and counts it, unless it is there.
+// store writes a mail and its bytes, unless it is there.
 func (w *writer) store(ctx context.Context, tx *sql.Tx, m *rows.Mail) error {
 	res, err := w.mail.ExecContext(ctx, m.ID[:], m.Size, m.SHA256[:], m.Parts, m.Refs, w.now, rows.NotNil(m.Envelope))
 	if err != nil {
@@ -92,9 +99,6 @@ func (w *writer) store(ctx context.Context, tx *sql.Tx, m *rows.Mail) error {
 		return err
 	}
 	w.stored++
-	if _, err := w.count.ExecContext(ctx, m.Day); err != nil {
-		return err
-	}
 	part := func(p rows.Part) error {
 		_, err := w.raw.ExecContext(ctx, m.ID[:], p.Index, uint8(p.Codec), rows.NotNil(p.Body))
 		return err

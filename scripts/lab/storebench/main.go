@@ -16,7 +16,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +26,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore/mysql"
 	"github.com/sluice-mail/sluice/pkg/mailstore/mysql/mysqltest"
 	"github.com/sluice-mail/sluice/pkg/mailstore/storetest"
+	"github.com/sluice-mail/sluice/scripts/lab/internal/bench"
 	"github.com/sluice-mail/sluice/services/e2e/fleet"
 )
 
@@ -108,22 +108,10 @@ func median(list []result) result {
 // makeMails is mails of words, which pack about as well as real mail does.
 func makeMails(o options) []mailstore.Mail {
 	rng := rand.New(rand.NewPCG(1, 2))
-	words := make([]string, 3000)
-	for i := range words {
-		b := make([]byte, 2+rng.IntN(9))
-		for j := range b {
-			b[j] = "etaoinshrdlucmfwypvbgkjqxz"[min(rng.IntN(26), rng.IntN(26))]
-		}
-		words[i] = string(b)
-	}
+	prose := bench.NewProse(rng)
 	mails := make([]mailstore.Mail, o.mails)
 	for i := range mails {
-		var b strings.Builder
-		for b.Len() < o.size {
-			b.WriteString(words[min(rng.IntN(len(words)), rng.IntN(len(words)))])
-			b.WriteString([]string{" ", " ", " ", " ", " ", " ", ", ", ".\r\n"}[rng.IntN(8)])
-		}
-		mails[i] = storetest.NewMail(time.Now(), []byte(b.String()[:o.size]), fmt.Sprintf("user%d@example.com", rng.IntN(o.mails)))
+		mails[i] = storetest.NewMail(time.Now(), prose.Bytes(o.size), fmt.Sprintf("user%d@example.com", rng.IntN(o.mails)))
 		mails[i].Verified = true // as the storer's are, by the worker that read them from the log
 	}
 	return mails

@@ -24,6 +24,8 @@ type Dialect struct {
 
 	// Transaction runs fn and commits.
 	Transaction func(ctx context.Context, fn func(*sql.Tx) error) error
+	// Prepare is called before each transaction that inserts, and may do something once; nil needs nothing.
+	Prepare func(ctx context.Context) error
 	// Insert writes a batch and returns how many of its mails were new.
 	Insert func(ctx context.Context, tx *sql.Tx, batch *rows.Batch) (stored int, err error)
 	// Key is the condition on the rows of a mail, in every table, and KeyArgs are its parameters.

@@ -44,6 +44,11 @@ func (s *Store) put(ctx context.Context, mails []mailstore.Mail) (mailstore.Resu
 // write inserts a batch, does what comes last in its transaction, if anything, and commits.
 func (s *Store) write(ctx context.Context, batch *rows.Batch, last func(*sql.Tx) error) (stored int, err error) {
 	err = rows.Again(ctx, func() error {
+		if s.dialect.Prepare != nil {
+			if err := s.dialect.Prepare(ctx); err != nil {
+				return s.dialect.Classify("storing mail", err)
+			}
+		}
 		return s.dialect.Classify("storing mail", s.dialect.Transaction(ctx, func(tx *sql.Tx) (err error) {
 			stored, err = s.dialect.Insert(ctx, tx, batch)
 			if err == nil && last != nil {

@@ -42,21 +42,32 @@ type Server struct {
 
 // New installs a server into a new temporary directory and starts it. args are further options of mariadbd.
 func New(args ...string) (*Server, error) {
+	dir, err := os.MkdirTemp("", "mysqltest-")
+	if err != nil {
+		return nil, err
+	}
+	s, err := At(dir, args...)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return s, nil
+}
+
+// At starts the server whose data is in a directory, and installs it before when there is none. Stop leaves the data there.
+func At(dir string, args ...string) (*Server, error) {
 	for _, program := range []string{"mariadbd", "mariadb-install-db"} {
 		if _, err := lookPath(program); err != nil {
 			return nil, ErrAbsent
 		}
 	}
-	dir, err := os.MkdirTemp("", "mysqltest-")
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{dir: dir, args: args}
-	if err := s.install(); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
+	if _, err := os.Stat(filepath.Join(dir, "data", "mysql")); err != nil {
+		if err := s.install(); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.Start(); err != nil {
-		return nil, errors.Join(err, s.Remove())
+		return nil, errors.Join(err, s.Kill())
 	}
 	return s, nil
 }
