@@ -41,9 +41,9 @@ const (
 	ackWrong
 )
 
-// AckReport says what became of the mails that got 250.
+// AckReport says what became of the mails that got 250, as numbers of mails. For the meaning of each see Report.
 type AckReport struct {
-	Recorded int64 `json:"recorded"`
+	Recorded int64 `json:"recorded"` // recorded 250s; the following are parts of it
 	Stored   int64 `json:"stored"`
 	Pending  int64 `json:"pending"`
 	Dead     int64 `json:"dead"`
@@ -52,9 +52,9 @@ type AckReport struct {
 	Decided int64 `json:"decided"`
 	Missing int64 `json:"missing"`
 	Wrong   int64 `json:"wrong"`
-	// NotKnown were not found, but not everything could be looked at.
+	// NotKnown were not found, but not everything could be read.
 	NotKnown int64 `json:"not_known"`
-	// Duplicates are 250s that gave an id a second time.
+	// Duplicates are 250s with an id that another 250 had already.
 	Duplicates int64 `json:"duplicates"`
 	// Unsure is how many mails the senders recorded without a clear answer; Extra how many of these are stored.
 	Unsure int64 `json:"unsure"`

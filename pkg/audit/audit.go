@@ -48,35 +48,35 @@ type Stones interface {
 	Gaps(ctx context.Context, shard int) ([]tombstone.Gap, error)
 }
 
-// Sources are what an audit joins.
+// Sources are what an audit compares.
 type Sources struct {
-	Log    Log
-	Dead   Dead
-	DB     Database
-	Stones Stones
+	Log    Log      // the streams with mail
+	Dead   Dead     // the dead letters
+	DB     Database // the stored mail
+	Stones Stones   // the decisions of operators
 }
 
 // Options says what to audit.
 type Options struct {
 	// Since bounds by the time of acceptance; zero is everything the log has.
 	Since time.Time
-	// LostUntil is when the log lost a whole stream for the last time, zero if it never did; see LostStreams.
+	// LostUntil is when the log last lost a whole stream, zero if it never did; see LostStreams.
 	LostUntil time.Time
-	// Deep reads the bytes of every stored mail and hashes them.
+	// Deep also reads and hashes the bytes of every stored mail.
 	Deep bool
-	// SkipLists leaves out whether the mailboxes list the mail.
+	// SkipLists does not check whether the mailboxes list the mail.
 	SkipLists bool
-	// Retention of the database: what is older may be absent.
+	// Retention of the database: older mail may be absent. 0: no mail expires.
 	Retention time.Duration
-	// Acks are recorded replies to hold against log and database, nil for none.
+	// Acks are recorded replies to look up in log and database, nil for none.
 	Acks *Acks
-	// Repair, when set, stores mails again that are missing. What it could store is looked up, whether it fails or not.
+	// Repair, when set, stores missing mails again. Afterwards the database is asked for all of them, even if Repair failed.
 	Repair func(ctx context.Context, places []Place) error
 	// Progress, when set, is called after each window with the number of mails so far.
 	Progress func(mails int64)
 }
 
-// Place is where the log has a mail: the message, and the mail's place, from 0, in it.
+// Place is where a mail is in the log: its shard, the sequence of its message, and its index, from 0, in that message.
 type Place struct {
 	Shard    int
 	Sequence uint64
@@ -85,7 +85,7 @@ type Place struct {
 
 var errStop = errors.New("stop")
 
-// Run audits. What cannot be looked at is in Report.NotKnown; an error is only that ctx has ended.
+// Run audits. What could not be read is in Report.NotKnown. The only error is that ctx has ended.
 func Run(ctx context.Context, from Sources, o Options) (Report, error) {
 	a := &auditor{Sources: from, options: o, started: time.Now()}
 	if err := a.all(ctx); err != nil {
@@ -102,7 +102,7 @@ func Run(ctx context.Context, from Sources, o Options) (Report, error) {
 	return a.report, ctx.Err()
 }
 
-// all joins everything. An error is one that ends it early.
+// all compares everything. It returns the error that ended it early, if any.
 func (a *auditor) all(ctx context.Context) error {
 	var from time.Time
 	if since := a.options.Since; !since.IsZero() {

@@ -42,12 +42,12 @@ func (p *Periodic) SameDatabase(ctx context.Context, identity string) error {
 	if err := p.rewind(ctx, l, time.Now().Add(-lookBack)); err != nil {
 		return err
 	}
-	// Last: whoever is interrupted before looks again.
+	// This is the last step, so that after an interruption the audit is repeated.
 	_, err = l.bucket.Update(ctx, databaseKey, []byte(identity), known.Revision())
 	return err
 }
 
-// rewind has everything audited again that the log took since then.
+// rewind makes the next audits repeat everything that the log took since then.
 func (p *Periodic) rewind(ctx context.Context, l *ledger, since time.Time) error {
 	states, err := p.reader.States(ctx)
 	if err != nil {

@@ -109,7 +109,7 @@ func merge(shards []heads) heads {
 			head record
 		}
 		var sources []*source
-		// advance says whether a source has one more head, and whether the reading goes on.
+		// advance says whether a source has one more head, and whether reading should continue.
 		advance := func(s *source) (more, goOn bool) {
 			head, err, ok := s.next()
 			if err != nil {

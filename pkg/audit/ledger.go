@@ -32,14 +32,15 @@ type Tally struct {
 	// has not been replaced by an older state of itself.
 	Marks []Mark `json:"marks,omitempty"`
 	// To is the last sequence that was counted and purged.
-	To       uint64    `json:"to"`
+	To uint64 `json:"to"`
+	// The numbers of purged mails, as in Report: all, and what became of them. Decided were dropped, erased or accepted as lost.
 	Mails    int64     `json:"mails"`
 	Stored   int64     `json:"stored"`
 	Dead     int64     `json:"dead"`
 	Decided  int64     `json:"decided"`
 	Expired  int64     `json:"expired"`
 	Copies   int64     `json:"copies"`
-	Bytes    int64     `json:"bytes"`
+	Bytes    int64     `json:"bytes"` // of these mails
 	Updated  time.Time `json:"updated"`
 	revision uint64
 }
@@ -115,7 +116,7 @@ func (l *ledger) of(s stream.ShardState) Tally {
 	return Tally{Stream: name, Created: s.Created}
 }
 
-// look takes over how far the stream has come, and what it has lost since.
+// look notes the stream's last sequence, and what the stream has lost since the last look.
 func (t *Tally) look(s stream.ShardState, now time.Time) (changed bool) {
 	if s.Last == t.Seen {
 		return false

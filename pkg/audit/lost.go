@@ -123,8 +123,8 @@ func (l *ledger) shards(ctx context.Context, nc *nats.Conn) (all map[int]*stream
 // ErrNothingLost: there is nothing to accept.
 var ErrNothingLost = errors.New("the log has lost nothing there")
 
-// Accept writes down that what the log has lost by now of a range is lost for good, and returns how many messages that are. What
-// is lost there later is no part of it.
+// Accept records that an operator accepts the messages of a range that the log has lost by now, and returns how many these are.
+// Messages that are lost there later are not covered.
 func Accept(ctx context.Context, nc *nats.Conn, b stream.Bounds, why tombstone.Stone) (messages uint64, err error) {
 	l, err := openLedger(ctx, nc)
 	if err != nil {

@@ -197,7 +197,7 @@ func (p *Periodic) shard(ctx context.Context, l *ledger, s stream.ShardState) (u
 	return unaccounted, nil
 }
 
-// stretch audits a range, all of it settled; last is a mail near its end that is stored.
+// stretch audits a range of settled messages; last is a stored mail near its end.
 func (p *Periodic) stretch(ctx context.Context, b stream.Bounds) (unaccounted int64, last ulid.ULID, err error) {
 	report, err := RunRange(ctx, p.sources, stream.StreamName(b.Shard), b.From, b.To, p.options())
 	if err != nil {

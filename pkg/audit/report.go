@@ -10,7 +10,7 @@ import (
 type Report struct {
 	// Mails is how many different mails the log held in the range.
 	Mails int64 `json:"mails"`
-	// Copies is how often the log had a mail a second time: published again when the first answer was not seen.
+	// Copies is how often the log had a mail again: it was published twice because the first answer did not arrive.
 	Copies int64 `json:"copies"`
 	// Stored are in the database with the size and SHA-256 the envelope gives.
 	Stored int64 `json:"stored"`
@@ -18,31 +18,31 @@ type Report struct {
 	Pending int64 `json:"pending"`
 	// Dead are dead letters.
 	Dead int64 `json:"dead"`
-	// Dropped are dead letters an operator dropped, Erased what its readers deleted, Accepted lost mail of which an operator
-	// has said that it is lost.
+	// Dropped are dead letters that an operator dropped. Erased are mails that readers deleted from every mailbox. Accepted are
+	// lost mails whose loss an operator has accepted.
 	Dropped  int64 `json:"dropped"`
 	Erased   int64 `json:"erased"`
 	Accepted int64 `json:"accepted"`
 	// Expired are older than the retention of the database.
 	Expired int64 `json:"expired"`
-	// Purged are in the database, and so old that the log has let them go.
+	// Purged are in the database, and so old that they have been purged from the log.
 	Purged int64 `json:"purged"`
 	// Repaired were missing and are stored again; they are among Stored.
 	Repaired int64 `json:"repaired"`
-	// Missing are settled and nowhere. It must be 0.
+	// Missing are settled, but neither in the database nor dead letters. It must be 0.
 	Missing int64 `json:"missing"`
-	// Extra are in the database although the log, which reaches back that far, does not have them.
+	// Extra are in the database but not in the log, although the log reaches back that far.
 	Extra int64 `json:"extra"`
 	// Wrong are stored with another size or SHA-256 than accepted. It must be 0.
 	Wrong int64 `json:"wrong"`
-	// Unlisted are in the database, and a mailbox that they were sent to does not list them: nobody sees them there. It must be 0.
+	// Unlisted are in the database, but not listed in a mailbox that they were sent to, so nobody sees them there. It must be 0.
 	Unlisted int64 `json:"unlisted"`
 	// Bytes is the size of the mails in the log.
 	Bytes int64 `json:"bytes"`
 
-	// Gaps are the sequences the log has lost, but for those that an operator has accepted. There must be none.
+	// Gaps are the sequences that the log has lost, except those that an operator has accepted. There must be none.
 	Gaps []Gap `json:"gaps,omitempty"`
-	// NotKnown says what could not be looked at: a shard, the dead letters, the database. The counts are of what could be.
+	// NotKnown names what could not be read: a shard, the dead letters, the database. The counts cover only the rest.
 	NotKnown []string `json:"not_known,omitempty"`
 	// Acks is the comparison with recorded replies, nil without them.
 	Acks *AckReport `json:"acks,omitempty"`
@@ -55,7 +55,7 @@ type Report struct {
 // Problem is one mail that is not where it should be.
 type Problem struct {
 	ID   ulid.ULID `json:"id"`
-	What string    `json:"what"`
+	What string    `json:"what"` // a sentence for the operator
 }
 
 // Gap is a range of sequences of a stream, both ends included, that the log does not have any more.
@@ -63,7 +63,7 @@ type Gap struct {
 	Stream string `json:"stream"`
 	From   uint64 `json:"from"`
 	To     uint64 `json:"to"`
-	What   string `json:"what"`
+	What   string `json:"what"` // a sentence for the operator
 }
 
 func (g Gap) String() string { return fmt.Sprintf("%s:%d-%d: %s", g.Stream, g.From, g.To, g.What) }

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Unknown looks through an environment (as os.Environ gives it) for variables with a prefix of ours that nobody knows.
-// One that is almost a known one is a mistake that would silently leave a setting at its default: an error. Any other
-// is only worth a warning.
+// Unknown looks through an environment (as os.Environ returns it) for unknown variables with one of Sluice's prefixes. If a name
+// is almost that of a known variable, it is an error, because a misspelt name would silently leave a setting at its
+// default. Any other name is only a warning.
 func Unknown(environ, known []string) (warnings []string, err error) {
 	var problems []error
 	for _, entry := range environ {

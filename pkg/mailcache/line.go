@@ -61,7 +61,7 @@ func (l *line) ask(c *call) {
 	if !lead && !<-c.turn {
 		return
 	}
-	runtime.Gosched() // whoever can make a request now comes along
+	runtime.Gosched() // so that other goroutines can add their requests to this exchange
 	group := l.take()
 	l.exchange(group)
 	l.mu.Lock()
@@ -89,8 +89,8 @@ func (l *line) take() []*call {
 	return group
 }
 
-// exchange sends the requests and reads their answers. After an error nothing that may still come can be told apart, so
-// that the connection is given up, and the rest of the group has the same error.
+// exchange sends the requests and reads their answers. After an error, later answers cannot be assigned to their requests. So the
+// connection is closed, and the rest of the group gets the same error.
 func (l *line) exchange(group []*call) {
 	err := l.open(group)
 	if err == nil {

@@ -7,13 +7,13 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
 
-// PageAndMessage looks for the page of a mailbox and for a mail, in one round trip when one server has both. The page is
-// nil, and the item empty, when it is not there.
+// PageAndMessage looks for the page of a mailbox and for a mail, in one round trip when one server has both. A page that is
+// not in the cache is nil, and a mail that is not there is an empty Item.
 func (c *Cache) PageAndMessage(mailbox string, id ulid.ULID) (page []mailstore.Entry, item Item) {
 	pageAt, mailAt := pageKey(mailbox), messageKey(id)
 	found := c.getBoth(pageAt, mailAt)
 	if i := found[pageAt]; i != nil && i.Flags != placeholder {
-		page, _, _ = decodePage(i.Value, PageEntries) // what cannot be read is not there
+		page, _, _ = decodePage(i.Value, PageEntries) // a page that cannot be decoded is a miss
 	}
 	if i := found[mailAt]; i != nil {
 		item, _ = decodeItem(i.Value)

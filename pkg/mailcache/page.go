@@ -85,8 +85,8 @@ func (c *Cache) get(op, key string) (found *memcache.Item, err error) {
 	return found, err
 }
 
-// DeletePages forgets the pages of mailboxes that have new mail, each once. It returns how many could not be deleted for
-// sure: those expire by themselves within PageTTL.
+// DeletePages deletes the pages of mailboxes that have new mail, each once. It returns how many may still be there: these
+// expire within PageTTL.
 func (c *Cache) DeletePages(mailboxes []string) int {
 	keys := make([]string, len(mailboxes))
 	for i, mailbox := range mailboxes {

@@ -6,14 +6,14 @@ import (
 	"slices"
 )
 
-// window is the stretch of a mail that is in memory: all of it, or what was read last of a stream. Positions are
+// window is the part of a mail that is in memory: all of it, or what was read last from a stream. Positions are
 // offsets into the mail.
 type window struct {
 	buf  []byte
 	base int // where buf begins
 	// keep is the first position that may still be asked for.
 	keep int
-	from io.Reader // nil when there is no more
+	from io.Reader // nil at the end of the stream
 	err  error     // why a stream ended early
 }
 

@@ -157,8 +157,8 @@ func parseWord(s []byte) (w encodedWord, scanned int, ok bool) {
 	return w, scanned, true
 }
 
-// endOfWord finds "?=", or says how far it looked. It gives up at the beginning of another word, so that a row of words that never
-// end is still read in linear time; "=?=" is padding and the end.
+// endOfWord finds "?=", or returns how far it looked. It stops at the beginning of another word, so that a sequence of words
+// without an end is still read in linear time. In "=?=" the first character is padding, and the others are the end.
 func endOfWord(s []byte) (end int, ok bool) {
 	for i := 0; i+1 < len(s); {
 		n := bytes.IndexByte(s[i:], '?')

@@ -6,18 +6,18 @@ import "errors"
 type Class int
 
 const (
-	// Unknown: no class is known for the error, so it may be about one mail or about the state of the server, and only
-	// what happens to other mail can tell. While a Probe fails as well, it is a state: treat it as Pause. When the Probe
-	// passes, bisect as with Data; but a mail is at fault only when it fails alone several times, over seconds, and a
-	// Probe passes before and after each.
+	// Unknown: no class is known for the error. It may be caused by one mail or by the state of the server, which only the result
+	// of storing other mail can show. While a Probe fails too, the server is the cause: treat it as Pause. When the Probe
+	// succeeds, bisect as with Data; but a mail is at fault only if it fails alone several times, over seconds, and a
+	// Probe succeeds before and after each of these attempts.
 	Unknown Class = iota
-	// Retry: a conflict with another transaction. The same batch again, after a short random wait.
+	// Retry: a conflict with another transaction. Send the same batch again, after a short random wait.
 	Retry
-	// Reconnect: the connection is gone and the outcome unknown. The same batch again: the key absorbs a second copy.
+	// Reconnect: the connection is lost and the outcome unknown. Send the same batch again; rows that exist stay as they are.
 	Reconnect
-	// Pause: nothing can be stored for now (server away, full, read-only, not migrated, no rights). Stop fetching.
+	// Pause: nothing can be stored now (server down, full, read-only, not migrated, or missing rights). Stop fetching.
 	Pause
-	// Data: the database refuses this very mail. Bisect to the one, try PutOne, then the dead letters.
+	// Data: the database refuses one of the mails. Bisect to find it, try PutOne, and if this fails make it a dead letter.
 	Data
 )
 
@@ -25,12 +25,12 @@ func (c Class) String() string {
 	return [...]string{"unknown", "retry", "reconnect", "pause", "data"}[c]
 }
 
-// Error is an error of a database with what to do about it.
+// Error is an error of a database, with the class that says what to do about it.
 type Error struct {
-	Class Class
+	Class Class  // what the caller should do
 	Op    string // what was being done
 	Hint  string // what the operator can do, if anything
-	Err   error
+	Err   error  // of the driver or the server
 }
 
 func (e *Error) Error() string {

@@ -12,39 +12,39 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailparse"
 )
 
-// PartSize is where raw mails are cut into rows: before compression, and always the same, so that a replay of the log
-// makes the same parts. Small enough for MariaDB's default max_allowed_packet of 16 MiB.
+// PartSize is the size, in raw bytes before compression, at which mails are cut into rows. It never changes, so that a replay of
+// the log makes the same parts. It is small enough for MariaDB's default max_allowed_packet of 16 MiB.
 const PartSize = 8 << 20
 
 // Mail is one mail to store.
 type Mail struct {
-	ID       ulid.ULID
-	Envelope []byte // the protobuf as received
-	Size     int64
-	SHA256   [32]byte
+	ID       ulid.ULID // from the envelope; the key of the mail
+	Envelope []byte    // the protobuf as received
+	Size     int64     // bytes of the raw mail
+	SHA256   [32]byte  // of the raw mail
 
-	Raw  []byte                                       // the bytes of a small mail, or
-	Open func(context.Context) (io.ReadCloser, error) // where to read a large one; may be called more than once
-	// Verified says that the caller has found size and SHA-256 to be those of Raw, so that they are not computed again.
+	Raw  []byte                                       // the bytes of a small mail
+	Open func(context.Context) (io.ReadCloser, error) // opens a large mail, whose Raw is nil; may be called more than once
+	// Verified says that the caller has checked size and SHA-256 of Raw, so that they need not be computed again.
 	Verified bool
 
-	Sender    string
-	Mailboxes []string // normalised, at least one; equal ones are stored once
-	IP        netip.Addr
-	Received  time.Time
-	Flags     uint64 // mailv1.Flag bits and what the parser noticed
-	Derived   Derived
+	Sender    string     // the reverse-path; empty for a bounce
+	Mailboxes []string   // normalised, at least one; equal ones are stored once
+	IP        netip.Addr // of the SMTP client
+	Received  time.Time  // when the ingress had all of its data
+	Flags     uint64     // mailv1.Flag bits and those of the parser
+	Derived   Derived    // for lists
 }
 
-// Derived is what the header of the mail says, decoded for lists. It is made fit for the database by the store: too
-// long is cut, undecodable is replaced. The zero value is allowed.
+// Derived is what lists show of a mail's header, decoded to UTF-8. The store makes it fit for the database: text that is too
+// long is cut, and what cannot be decoded is replaced. The zero value is allowed.
 type Derived struct {
-	HdrFrom       string
-	HdrTo         string
-	Subject       string
-	Charset       string
-	ContentType   string
-	HasAttachment bool
+	HdrFrom       string // the header field From
+	HdrTo         string // the header field To
+	Subject       string // the header field Subject
+	Charset       string // of the text, as declared
+	ContentType   string // media type of the mail itself
+	HasAttachment bool   // there is a part for saving
 }
 
 // DerivedOf takes over what the parser read.
@@ -64,35 +64,35 @@ type Result struct {
 
 // Entry is one line of a mailbox.
 type Entry struct {
-	ID       ulid.ULID
-	Mailbox  string
-	Sender   string
-	Size     int64
-	Flags    uint64
-	IP       netip.Addr
-	Received time.Time
-	Stored   time.Time // when it was stored; a replay does not change it
-	Seen     bool      // a reader has opened it
+	ID       ulid.ULID  // of the mail
+	Mailbox  string     // in which it is listed
+	Sender   string     // the reverse-path; empty for a bounce
+	Size     int64      // bytes of the raw mail
+	Flags    uint64     // see Mail.Flags
+	IP       netip.Addr // of the SMTP client
+	Received time.Time  // when the ingress had all of its data
+	Stored   time.Time  // when it was stored; a replay does not change it
+	Seen     bool       // a reader has opened it
 	Derived
 }
 
 // Stored is a mail in the database, without its bytes.
 type Stored struct {
 	ID       ulid.ULID
-	Envelope []byte
-	Size     int64
-	SHA256   [32]byte
-	Parts    int
-	StoredAt time.Time
-	Entries  []Entry // its line in each mailbox of the envelope
+	Envelope []byte    // the protobuf as received
+	Size     int64     // bytes of the raw mail
+	SHA256   [32]byte  // of the raw mail
+	Parts    int       // rows of PartSize raw bytes in which its bytes are kept
+	StoredAt time.Time // when it was stored for the first time
+	Entries  []Entry   // its line in each mailbox of the envelope
 }
 
 // Row is one mail as the audit sees it.
 type Row struct {
 	ID     ulid.ULID
-	Size   int64
-	SHA256 [32]byte
-	Erased bool // deleted from every mailbox: its bytes are gone
+	Size   int64    // bytes of the raw mail
+	SHA256 [32]byte // of the raw mail
+	Erased bool     // deleted from every mailbox, so that its bytes are gone
 }
 
 // Mbox is the key of a mailbox in the database and in the cache: fixed length whatever the address, and free of

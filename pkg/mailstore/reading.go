@@ -37,7 +37,8 @@ type Mailboxes interface {
 // Deleter deletes mail for readers. A deleted mail leaves an emptied, marked row in its mailbox until its partition
 // is dropped, so that a replay does not bring it back. Its bytes are deleted when no mailbox lists it any more.
 type Deleter interface {
-	// Delete deletes mails from a mailbox, in one transaction, and returns the ids it has deleted by this call.
+	// Delete deletes mails from a mailbox, in one transaction, and returns the ids it has deleted by this call. After an error
+	// of class Reconnect it is not known whether they are deleted: deleting again makes sure of it.
 	Delete(ctx context.Context, mailbox string, ids ...ulid.ULID) ([]ulid.ULID, error)
 	// DeleteAll deletes all mails of a mailbox with ids <= upTo, a few hundred per transaction, and calls gone for each
 	// transaction's ids after its commit. It returns how many it has deleted, also with an error.

@@ -26,7 +26,8 @@ type Store interface {
 // Writer stores mail. The storer needs no more.
 type Writer interface {
 	// PutBatch stores all mails in one transaction, or none. It returns nil only after the commit. Mails that are there
-	// already are left as they are. Deadlocks and lost connections are tried again inside; what comes back is for Classify.
+	// already are left as they are, but for lines of mailboxes that are lost: those that the stored envelope names are put
+	// back. Deadlocks and lost connections are tried again inside; what comes back is for Classify.
 	PutBatch(ctx context.Context, mails []Mail) (Result, error)
 	// PutOne stores one mail with empty derived columns: the last attempt before a mail becomes a dead letter.
 	PutOne(ctx context.Context, mail Mail) (Result, error)

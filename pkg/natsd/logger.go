@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// slogger gives the server's log lines to slog. Fatalf must not exit: the server calls it when JetStream
-// cannot start and goes on without it; Start reports what it said.
+// slogger passes the server's log lines to slog. Fatalf must not exit: the server calls it when JetStream
+// cannot start, and then continues without JetStream; Start returns the message as its error.
 type slogger struct {
 	logger *slog.Logger
 	mu     sync.Mutex

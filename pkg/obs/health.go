@@ -8,13 +8,13 @@ import (
 )
 
 const (
-	// healthFresh is how long a check's result is believed: probes must not become a load on the database.
+	// healthFresh is how long a check's result is reused, so that probes do not become a load on the database.
 	healthFresh = 2 * time.Second
 	// healthTimeout bounds one check; it is below the timeout of every probe.
 	healthTimeout = time.Second
 )
 
-// Health is the set of checks behind /readyz. Without any check a process is not ready: its service has not come up
+// Health is the set of checks behind /readyz. Without any check a process is not ready, because its service has not started
 // yet. The zero value is not usable; see NewHealth.
 type Health struct {
 	fresh, timeout time.Duration
@@ -23,17 +23,18 @@ type Health struct {
 	checks []*check
 }
 
-// Failure is one check that says no.
+// Failure is one check that failed.
 type Failure struct {
-	Check string `json:"check"`
-	Error string `json:"error"`
+	Check string `json:"check"` // its name
+	Error string `json:"error"` // why it failed
 }
 
 // NewHealth returns a Health without checks.
 func NewHealth() *Health { return &Health{fresh: healthFresh, timeout: healthTimeout} }
 
-// RegisterState adds a check that is asked each time: for what costs nothing to find out and must be known at once,
-// such as that the process drains. A load balancer that hears of it seconds late has that much less time to look away.
+// RegisterState adds a check that is called for every request, without reusing results. It is for a state that is cheap to find out
+// and must be known at once, such as that the process drains: each second of delay would leave the load balancer less time to
+// remove it.
 func (h *Health) RegisterState(name string, ok func() error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -59,8 +59,8 @@ func isASCII(s string) bool {
 // NormaliseLocal returns the one form of a local part (without quotes): NFC, lower case. RFC 5321 section 2.4 leaves
 // the meaning of case to the receiver; nobody expects Ann and ann to be two people.
 //
-// "%", "!" and "@" are how mail was once routed through a server to another one (RFC 5321 section 3.6.1, appendix C);
-// whoever sends them wants to find an open relay: ErrRelay.
+// "%", "!" and "@" were once used to route mail through a server to another one (RFC 5321 section 3.6.1, appendix C). Today they are
+// used to search for open relays: ErrRelay.
 func NormaliseLocal(local string) (string, error) {
 	if local == "" || !utf8.ValidString(local) {
 		return "", ErrAddress

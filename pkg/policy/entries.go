@@ -23,16 +23,16 @@ type entryValue struct {
 	Expires time.Time `json:"expires,omitzero"`
 }
 
-// ListEntry is one entry of the deny or allow list, for whoever edits them.
+// ListEntry is one entry of the deny or allow list, as operators edit it.
 type ListEntry struct {
-	Name    string    `json:"name"` // net:192.0.2.0/24
-	Code    int       `json:"code,omitempty"`
-	Text    string    `json:"text,omitempty"`
-	Expires time.Time `json:"expires,omitzero"`
+	Name    string    `json:"name"`             // such as net:192.0.2.0/24
+	Code    int       `json:"code,omitempty"`   // of the SMTP reply; 0 in the allow list
+	Text    string    `json:"text,omitempty"`   // of the SMTP reply; in the allow list a note
+	Expires time.Time `json:"expires,omitzero"` // zero: never
 }
 
 const (
-	// DeniedText is what a client hears when whoever denied it wrote nothing.
+	// DeniedText is the text of the reply when the entry has none.
 	DeniedText = "Denied by the policy of this server"
 	// maxReason leaves room in a line of a reply (RFC 5321 section 4.5.3.1.5).
 	maxReason = 400

@@ -14,10 +14,10 @@ import (
 
 const (
 	// settle is how long changes are collected before a new set is made: a script that adds ten thousand recipients
-	// must not copy the set ten thousand times. Well below the second in which a change is promised to be in force.
+	// must not copy the set ten thousand times. It is well below the second within which a change must take effect.
 	settle = 100 * time.Millisecond
-	// verifyEvery is how often the bucket is asked whether we have seen its last change. A watch heals itself after
-	// a lost connection, but not when the bucket was made anew.
+	// verifyEvery is how often the bucket is asked for its last revision, to find out whether the watch has missed a change. A
+	// watch recovers from a lost connection, but not from a bucket that was deleted and created again.
 	verifyEvery = 10 * time.Second
 	// retryEvery is the wait between attempts to open the bucket.
 	retryEvery = time.Second
@@ -28,8 +28,8 @@ type liveSet struct {
 	domains    domains
 	recipients *recipientSet
 	lists      *lists.Set
-	// noRecipients says that there are none on purpose. A bucket that is empty for no reason was lost, most likely: who
-	// believed it would bounce the mail of everybody.
+	// noRecipients says that there are none on purpose. A bucket that is empty without this note has most likely been lost, and
+	// using it would refuse everybody's mail.
 	noRecipients bool
 }
 
@@ -54,7 +54,7 @@ func (p *Policy) Follow(ctx context.Context, open func(ctx context.Context) (jet
 		if ctx.Err() != nil {
 			return nil
 		}
-		// Each reason is said once, and again when the watch had worked for a while in between.
+		// Each reason is logged once, and again if the watch had worked for a while in between.
 		if time.Since(began) > p.verifyEvery || err.Error() != complaint {
 			complaint = err.Error()
 			logger.Warn("the policy bucket cannot be read; what is known of it stays in force, trying again", "loaded", p.Loaded(), "error", err)
@@ -158,8 +158,8 @@ func (f *follower) apply(entry jetstream.KeyValueEntry) {
 	f.state.set(entry.Key(), entry.Value(), entry.Operation() == jetstream.KeyValuePut)
 }
 
-// publish puts what is known in force. A list that was not empty and is now, without the word of whoever emptied it,
-// stays as it was.
+// publish makes the entries read so far take effect. If domains or recipients are empty now and were not before, and the bucket
+// has no note that this was done on purpose, the previous ones stay.
 func (f *follower) publish() {
 	set := f.state.freeze()
 	if old := f.policy.live.Load(); old != nil {
@@ -175,14 +175,14 @@ func (f *follower) publish() {
 	f.policy.live.Store(set)
 }
 
-// verify finds out whether changes have passed the watch by. A bucket that is ahead may only be faster than the
-// watch: it counts when the watch has stood still since the last look.
+// verify finds out whether the watch has missed changes. If the bucket is ahead, the watch may only be slower; it has missed
+// changes if it has not advanced since the last check.
 func (f *follower) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.policy.verifyEvery)
 	defer cancel()
 	last, err := lastRevision(ctx, f.kv)
 	switch {
-	case err != nil: // the log is away: the watch comes back with it
+	case err != nil: // the log does not answer; the watch resumes when it does
 		f.behind = 0
 	case last < f.seen:
 		return errStale

@@ -188,8 +188,8 @@ func checkDomain(d string) error {
 }
 
 // ValidDomain checks the form of a domain without a dot at its end: letters, digits, hyphens inside labels, underscores,
-// non-ASCII characters. DNS bounds it and its labels (RFC 1035 section 2.3.4; those of a label in Unicode are for
-// whoever translates it). A numeric last label is an IPv4 address without its brackets (RFC 3696 section 2).
+// non-ASCII characters. The lengths are those of DNS (RFC 1035 section 2.3.4); the length of a Unicode label is checked where it is
+// converted to ASCII. A numeric last label is an IPv4 address without its brackets (RFC 3696 section 2).
 func ValidDomain(domain string) bool {
 	const maxDomain, maxLabel = 253, 63
 	ascii, numeric := true, false

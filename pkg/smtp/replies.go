@@ -1,16 +1,17 @@
 package smtp
 
-// Everything the engine (this package and smtpd) says to a client is in this file. Two other places make replies: what
-// became of a mail in services/ingress/sink.go, and why a recipient is not accepted in pkg/policy. They reach the client
-// through Reject and Fail.
+// This file has all replies of the engine (this package and smtpd). Two other places make replies: services/ingress/sink.go, for the
+// result of a mail, and pkg/policy, for recipients and senders that are refused. These reach the client through Reject and
+// Fail.
 
 import "strconv"
 
-// RelayingDenied is the text of 550 5.7.1: here for recipients that no policy can allow, in pkg/policy for the others.
+// RelayingDenied is the text of 550 5.7.1: in this package for recipients that no policy can allow, in pkg/policy for others.
 const RelayingDenied = "Relaying denied: not a domain of this server"
 
-// The replies that are always the same. Enhanced codes are those of RFC 3463 and its registry; every one has the class
-// of its code (RFC 2034 section 4). The last word is the reason for logs and metrics. They are variables only because Go has no constant structs; nothing writes to them.
+// The replies that are always the same. Enhanced codes are those of RFC 3463 and its registry, and have the class
+// of the code (RFC 2034 section 4). The last field is the reason for logs and metrics. They are variables only because Go has
+// no constant structs; nothing writes to them.
 var (
 	replyOK     = Reply{250, "2.0.0", "Ok", ""}
 	replyBye    = Reply{221, "2.0.0", "Bye", "quit"}
@@ -22,7 +23,7 @@ var (
 	replyRecipient = Reply{250, "2.1.5", "Ok", ""}
 	replySendData  = Reply{354, "", "End data with <CR><LF>.<CR><LF>", ""}
 
-	// What the sender got wrong in the dialogue; these count as errors.
+	// For protocol errors of the client; these are counted (MaxErrors).
 	replyEmptyLine      = Reply{500, "5.5.2", "Empty command", "syntax"}
 	replyUnknown        = Reply{500, "5.5.1", "Unknown command", "unknown_command"}
 	replyNotUTF8        = Reply{500, "5.5.2", "Command is neither ASCII nor UTF-8", "syntax"}
@@ -50,7 +51,7 @@ var (
 	replyJunk           = Reply{503, "5.5.1", "Too many commands without a mail", "junk"}
 	replyRefusedService = Reply{503, "5.5.1", "No service here, send QUIT", "sequence"}
 
-	// What ends the session.
+	// Replies that end the session.
 	replyBareLF        = Reply{550, "5.5.2", "Lines must end with <CR><LF>", "bare_lf_command"}
 	replySync          = Reply{554, "5.5.0", "You must wait for the server's reply", "no_wait"}
 	replyNotSMTP       = Reply{221, "2.7.0", "This is SMTP, goodbye", "not_smtp"}
@@ -61,7 +62,7 @@ var (
 	replyTimeout       = Reply{421, "4.4.2", "Timeout", "timeout"}
 	replyShutdown      = Reply{421, "4.3.2", "Shutting down, try again", "shutdown"}
 
-	// What the driver refuses. A limit is hit before there is a session that could say so.
+	// Replies of the driver, smtpd. A limit is reached before there is a session that could answer.
 	ReplyTooManyConns = Reply{421, "4.7.0", "Too many connections, try again later", "limit"}
 	ReplyNoClient     = Reply{451, "4.7.0", "The load balancer did not give your address", "unknown_client"}
 	ReplyTLSBusy      = Reply{454, "4.7.0", "TLS not available due to load, try again later", "tls_busy"}
@@ -82,7 +83,7 @@ var (
 	replyFault = Reply{451, "4.3.0", "Temporary failure, try again later", "fault"}
 )
 
-// The replies below carry something: our name, what we offer, an id. None of them repeats what a client sent.
+// The replies below have variable parts: the host name, the extensions, an id. None of them repeats what a client sent.
 
 // greeting is the 220 of RFC 5321 section 4.2, which XCLIENT asks for once more.
 func greeting(hostname string) Reply { return Reply{220, "", hostname + " ESMTP", ""} }
@@ -114,7 +115,7 @@ func ehloReply(cfg *SessionConfig, peer *Peer) Reply {
 // queuedReply is the promise: the mail is stored under this id.
 func queuedReply(id string) Reply { return Reply{250, "2.0.0", "Ok: queued as " + id, ""} }
 
-// badXClientReply tells the proxy, which is ours, what is wrong with its XCLIENT.
+// badXClientReply tells the trusted proxy what is wrong with its XCLIENT.
 func badXClientReply(err error) Reply {
 	return Reply{501, "5.5.4", "Bad XCLIENT: " + err.Error(), "syntax"}
 }

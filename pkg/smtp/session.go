@@ -79,7 +79,7 @@ func (s *Session) Refuse(r Reply) {
 }
 
 // Feed consumes n bytes of in and returns the next event. EventNone means that all of in is consumed. The
-// result of feeding bytes does not depend on how they are cut into calls.
+// result does not depend on how the bytes are divided among calls.
 func (s *Session) Feed(in []byte) (n int, ev Event) {
 	if s.asking != EventNone {
 		panic("smtp: Feed while a question is open")
@@ -133,9 +133,9 @@ func (s *Session) expectSync() {
 }
 
 // violation is input where the client had to wait for a reply (RFC 2920 section 3.1), or for the greeting (an
-// early talker: a client that does not wait is a robot). The reply it did not wait
-// for is taken back if it is still here. This refuses the inner DATA of a smuggled mail, requests of other
-// protocols, and commands injected before TLS.
+// early talker: a client that does not wait is a robot). The reply it did not wait for is withdrawn if it has not been
+// written yet. This refuses the inner DATA of a smuggled mail, requests of other protocols, and commands injected
+// before TLS.
 func (s *Session) violation() {
 	if s.sync && int(s.syncMark) <= len(s.out) {
 		s.out = s.out[:s.syncMark]
@@ -188,8 +188,8 @@ func (s *Session) drainIfIdle() {
 	}
 }
 
-// Timeout ends the session with 421 4.4.2: the driver writes Output, drops an open delivery and closes. Never,
-// not even in the middle of a mail, does the session take another command: what comes late is thrown away.
+// Timeout ends the session with 421 4.4.2: the driver writes Output, drops an open delivery and closes. After that the session
+// accepts no command, and discards all input, even if the timeout was in the middle of a mail.
 func (s *Session) Timeout() {
 	if s.state != stateClosed {
 		s.end(replyTimeout)

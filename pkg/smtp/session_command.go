@@ -52,8 +52,8 @@ func (s *Session) run(verb, arg string) Event {
 	return s.unknown(verb)
 }
 
-// unknown answers what is no command. The first line of an HTTP request and header fields end the session: a
-// browser is being used to reach us (cross-protocol attack), or a mail is read as commands.
+// unknown answers a line that is not a command. The first line of an HTTP request, or a header field, ends the session: either a
+// browser is misused to connect to this server (cross-protocol attack), or a mail is read as commands.
 func (s *Session) unknown(verb string) Event {
 	s.verb = "?" // whatever it was, it is not for logs and metrics
 	switch strings.ToUpper(verb) {
@@ -132,15 +132,15 @@ func (s *Session) runStartTLS(arg string) Event {
 	return Event{Kind: EventStartTLS}
 }
 
-// TLSStarted says that the handshake after EventStartTLS is done. The session forgets what it knew from the
-// plaintext (RFC 3207 section 4.2).
+// TLSStarted says that the handshake after EventStartTLS is done. The session forgets everything it learned before
+// (RFC 3207 section 4.2).
 func (s *Session) TLSStarted(info TLSInfo) {
 	s.peer.TLS = &info
 	s.helo, s.esmtp, s.tx = "", false, nil
 }
 
-// runXClient takes what a trusted proxy says about the client (Postfix's XCLIENT). From anybody else it is no
-// command at all.
+// runXClient accepts what a trusted proxy says about the client (Postfix's XCLIENT). From other clients XCLIENT is an unknown
+// command.
 func (s *Session) runXClient(arg string) Event {
 	switch {
 	case !s.peer.XClient:

@@ -6,8 +6,8 @@ import "net/netip"
 type BareLFMode uint8
 
 const (
-	// BareLFAccept stores such a mail as sent and flags it. (A line feed beside a dot at the start of a line,
-	// or a bare carriage return, is refused in DATA all the same.)
+	// BareLFAccept stores such a mail as sent and flags it. (A mail with a line feed next to a dot at the start of a line,
+	// or with a bare carriage return, is refused in DATA in either mode.)
 	BareLFAccept BareLFMode = iota
 	// BareLFReject answers 550 after the end of the mail.
 	BareLFReject
@@ -15,34 +15,34 @@ const (
 
 // SessionConfig is what all sessions of a server share. It is read-only once a session uses it.
 type SessionConfig struct {
-	// Hostname is our name in the greeting, in EHLO and in the envelope.
+	// Hostname is the server's name in the greeting, in EHLO and in the envelope.
 	Hostname string
-	// MaxMessageBytes is the largest mail, advertised by SIZE.
+	// MaxMessageBytes is the largest mail in bytes, advertised by SIZE.
 	MaxMessageBytes int64
-	// MaxRcpts is how many different recipients one mail may have (RFC 5321 wants 100 or more).
+	// MaxRcpts is how many different recipients one mail may have (RFC 5321 requires 100 or more).
 	MaxRcpts int
-	// MaxMails is how many mails a connection may bring; 0 is no limit.
+	// MaxMails is how many mails one connection may deliver; 0 is no limit.
 	MaxMails int
-	// MaxErrors is how many protocol errors end a connection.
+	// MaxErrors is the number of protocol errors since the last accepted mail that ends a connection.
 	MaxErrors int
-	// MaxJunk is how many commands that move no mail (NOOP, RSET, VRFY, HELP, HELO) may pass without a stored
-	// mail before each further one counts as an error.
+	// MaxJunk is the number of commands without a mail (NOOP, RSET, VRFY, HELP, HELO) that are allowed before the next
+	// accepted mail; each further one counts as an error.
 	MaxJunk int
-	// MaxRejectedRcpts is how many refused recipients end a connection.
+	// MaxRejectedRcpts is the number of refused recipients since the last accepted mail that ends a connection.
 	MaxRejectedRcpts int
 	// BareLF is the line-ending mode.
 	BareLF BareLFMode
 	// StartTLS offers STARTTLS on connections that are not encrypted yet.
 	StartTLS bool
-	// RejectText, when set, is a line of its own in every 4xx and 5xx reply: whom to ask.
+	// RejectText, when set, is added as a line to every 4xx and 5xx reply, for example whom to ask.
 	RejectText string
-	// Observer, when set, is told of every command and reply.
+	// Observer, when set, is called for every command and reply.
 	Observer Observer
 
-	ehlo *Reply // what most clients hear; nil: made for each
+	ehlo *Reply // the answer to EHLO for most clients; nil: it is made for each
 }
 
-// Prepared is c with what the replies of all sessions have in common made once.
+// Prepared returns c with the reply that all sessions share, so that it is made only once.
 func (c SessionConfig) Prepared() SessionConfig {
 	c.ehlo = nil
 	r := ehloReply(&c, &Peer{})
@@ -54,8 +54,8 @@ func (c SessionConfig) Prepared() SessionConfig {
 type Observer interface {
 	// Command is a command line without its CRLF, as received; it is only valid during the call.
 	Command(s *Session, line []byte)
-	// Replied is the reply to a verb; the verb is empty for replies nobody asked for (greeting, 421), "?" for what is no command, and
-	// "." for the end of a DATA. The session is still as it was when the command was read.
+	// Replied is the reply to a verb. The verb is empty for replies without a command (greeting, 421), "?" for a line that is
+	// not a command, and "." for the end of DATA. The session is still in the state in which the command was read.
 	Replied(s *Session, verb string, reply Reply)
 }
 

@@ -62,7 +62,7 @@ func (s *Session) take(span []byte) Event {
 	return Event{}
 }
 
-// verdict is what is wrong with the mail as far as it has come; the code is 0 when nothing is.
+// verdict is the reply for what is wrong with the mail received so far; its code is 0 if nothing is wrong.
 func (s *Session) verdict() Reply {
 	t := s.tx
 	switch {
@@ -215,8 +215,9 @@ func (s *Session) refuseChunk() (ev Event) {
 	return ev
 }
 
-// noRecipients answers DATA or a chunk when no recipient was taken. The first of a mail is no error: a pipelined group
-// is sent before it is known. More say nothing new; each is an answer far longer than what it answers.
+// noRecipients answers DATA or a chunk when no recipient was accepted. The first time in a mail is not counted as an error, because
+// a pipelined group is sent before the client can know. Further ones count as commands without a mail (MaxJunk), because each
+// causes a reply that is much longer than the command.
 func (s *Session) noRecipients() Event {
 	if s.tx.noRcpts++; s.tx.noRcpts == 1 {
 		s.reply(replyNoRecipients)

@@ -8,16 +8,16 @@ const (
 	EventNone EventKind = iota
 	// EventMail is a question: may a mail come now? The sender is in Envelope().MailFrom.
 	EventMail
-	// EventRcpt is a question: do we take Event.Rcpt? Accept wants the mailbox.
+	// EventRcpt is a question: is Event.Rcpt accepted? Accept takes the mailbox.
 	EventRcpt
 	// EventBegin is a question: open a delivery for Envelope().
 	EventBegin
 	// EventData carries the next bytes of the mail in Event.Span, which aliases the input of Feed.
 	EventData
-	// EventEnd is a question: commit the delivery with Flags(). Accept wants the id.
+	// EventEnd is a question: commit the delivery with Flags(). Accept takes the id.
 	EventEnd
-	// EventAbort: drop the open delivery; the session goes on. Event.Refused says what is wrong with the mail; its code
-	// is 0 when the client took it back.
+	// EventAbort: drop the open delivery; the session continues. Event.Refused says what is wrong with the mail; its code
+	// is 0 when the client withdrew the mail.
 	EventAbort
 	// EventStartTLS is a question: Accept, write Output, do the handshake unless Closed(), then TLSStarted; or
 	// Reject. A handshake that fails ends the connection.

@@ -14,8 +14,8 @@ const (
 	maxLineSearch = 8192
 )
 
-// feedCommand looks for the end of a command line. A line that has come whole is parsed where it is; the
-// beginning of one is kept until its end comes.
+// feedCommand looks for the end of a command line. A complete line is parsed in place; the beginning of an incomplete one is
+// kept until its end arrives.
 func (s *Session) feedCommand(in []byte) (n int, ev Event) {
 	if len(in) == 0 {
 		return 0, ev
@@ -35,7 +35,7 @@ func (s *Session) feedCommand(in []byte) (n int, ev Event) {
 	switch {
 	case s.state == stateClosed || s.isTLS(line):
 	case !crlf:
-		// Only CRLF ends a command (RFC 5321 section 2.3.8). Who sends anything else is out of step with us.
+		// Only CRLF ends a command (RFC 5321 section 2.3.8). After anything else, client and server may disagree on what is a command.
 		s.end(replyBareLF)
 	case length > maxLine:
 		s.verb = ""
@@ -94,8 +94,8 @@ func (s *Session) command(line []byte) Event {
 	return s.run(s.verb, strings.Trim(arg, " "))
 }
 
-// observe shows a command to the Observer. We do not offer AUTH; what a client says behind it all the same, on that line
-// or on the next ones, is a name and a password and nobody's business.
+// observe passes a command to the Observer. AUTH is not offered. If a client sends it nevertheless, its arguments, on that line
+// or on the next ones, are a name and a password and must not be logged.
 func (s *Session) observe(line []byte) {
 	if s.cfg.Observer == nil {
 		return

@@ -73,7 +73,7 @@ func (s *Session) runRcpt(arg string) Event {
 	return s.askRcpt(to)
 }
 
-// askRcpt refuses what no Recipients can allow and asks for the rest.
+// askRcpt refuses recipients that no policy can allow, and asks the driver about all others.
 func (s *Session) askRcpt(to address) Event {
 	t := s.tx
 	t.rcpts++
@@ -133,7 +133,7 @@ func (s *Session) refuseRcpt(r Reply) {
 	}
 }
 
-// overRcpt answers a recipient for whom there is no room: 452, never 552 (RFC 5321 section 4.5.3.1.10).
+// overRcpt answers a recipient above the limit: 452, never 552 (RFC 5321 section 4.5.3.1.10).
 func (s *Session) overRcpt(r Reply) {
 	s.tx.overMax++
 	if s.tx.overMax > rcptOvershoot {

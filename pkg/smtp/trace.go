@@ -13,11 +13,11 @@ import (
 )
 
 // TraceHeaders renders the header fields of final delivery for one recipient: Return-Path, Delivered-To and
-// Received (RFC 5321 section 4.4). They are not part of the stored mail: it stays as it was sent, and whoever
-// shows it puts them in front.
+// Received (RFC 5321 section 4.4). They are not part of the stored mail, which stays as it was sent; they are added
+// before it when it is shown.
 //
-// Everything in them that a client chose is reduced to harmless characters, so that it makes neither a header
-// field nor a line of its own.
+// Text in them that a client chose is reduced to harmless characters, so that it can add neither a header
+// field nor a line.
 func TraceHeaders(env *mailv1.Envelope, recipient string) []byte {
 	var f folder
 	f.begin("Return-Path:")

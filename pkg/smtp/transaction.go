@@ -97,7 +97,7 @@ func (t *transaction) has(mailbox string) bool {
 	return false
 }
 
-// fail keeps the first fault of ours until the end of the mail.
+// fail keeps the first fault on the server's side until the end of the mail.
 func (t *transaction) fail(r Reply) {
 	if t.failed.Code == 0 {
 		t.failed = r

@@ -8,8 +8,8 @@ import (
 )
 
 // parseXClient parses the arguments of XCLIENT (https://www.postfix.org/XCLIENT_README.html) and returns client
-// with ADDR and PORT replaced. The other attributes say what we do not record or ask ourselves; they are not offered, but
-// checked and dropped where a proxy sends them all the same.
+// with ADDR and PORT replaced. The other attributes have values that Sluice does not record or finds out itself. They are not
+// offered; if a proxy sends them nevertheless, they are checked and ignored.
 func parseXClient(arg string, client netip.AddrPort) (netip.AddrPort, error) {
 	if arg == "" {
 		return client, errors.New("no attributes")

@@ -140,8 +140,8 @@ func (c *conn) converse() error {
 // readable is called by RawConn.Read. It takes what is there, feeds it, writes the replies and returns false to
 // wait, or true with c.reason.
 //
-// It waits only when it knows that the socket is empty. The poller tells of input once, when it comes: what a shorter
-// look has left behind, also the end of the connection, would be noticed with the next byte.
+// It waits only when it knows that the socket is empty. The poller reports input only once, when it arrives. If a read left some
+// input behind, or the end of the connection, it would be noticed only with the next byte.
 func (c *conn) readable(fd uintptr) (done bool) {
 	for {
 		err := c.receive(fd)
@@ -160,8 +160,8 @@ func (c *conn) readable(fd uintptr) (done bool) {
 	}
 }
 
-// received feeds what a read has brought. The replies are kept while more input is probably waiting, so that few
-// writes carry them; but not those that the client had to wait for: the session must see what it sent instead.
+// received feeds the bytes of a read. While more input is probably waiting, replies are kept, so that few writes send
+// them. Replies that the client must wait for are not kept, so that the session can tell whether the client did wait.
 func (c *conn) received() error {
 	if c.phase == phaseGreeting {
 		c.srv.metrics.connections.WithLabelValues("early_talker").Inc()
@@ -177,8 +177,8 @@ func (c *conn) received() error {
 		c.empty = false // it may have been reset, which only a write would see
 	}
 	if c.dataSince != 0 && !c.empty {
-		// A large mail that comes fast never waits: without this, every other connection would wait for the end of
-		// its time slice (10 ms), times as many such mails.
+		// A large mail that arrives fast never waits for input. Without this, every other connection would have to wait for
+		// the end of its time slice (10 ms), and so for each such mail.
 		runtime.Gosched()
 	}
 	if c.full && (len(c.sess.Output()) < flushAt || c.sess.AwaitsFlush()) {

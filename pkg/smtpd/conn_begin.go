@@ -148,7 +148,7 @@ func (c *conn) waitUntil(deadline time.Duration) error {
 	}
 }
 
-// end says what is left to say, closes and gives everything back.
+// end sends the last reply, closes the connection and releases everything it holds.
 func (c *conn) end(reason error) {
 	defer c.srv.forget(c)
 	defer func() {
@@ -179,7 +179,7 @@ func (c *conn) timedOutIn() string {
 	return "command"
 }
 
-// linger closes our direction and, when the client is still sending, reads a little of it away.
+// linger closes the sending direction. If the client is still sending, it reads and discards a little of that.
 func (c *conn) linger() {
 	if c.tls != nil {
 		_ = c.tls.CloseWrite() // best effort: the client may be gone

@@ -48,8 +48,9 @@ func (c *conn) mailAttrs(env *mailv1.Envelope) []slog.Attr {
 	return attrs
 }
 
-// logEnd writes the one line of a session. What has lines already is not worth one more at the usual level: a session that
-// brought mail and ended by QUIT, and what a limit refused. Nor is a connection that only looked (health checks, port scans).
+// logEnd logs the end of a session. The level is info, except for sessions that need no such line: those that delivered mail and
+// ended with QUIT, and those refused by a limit, because these have lines already; and connections without any command (health
+// checks, port scans).
 func (c *conn) logEnd(reason error) {
 	level := slog.LevelInfo
 	if c.role != roleClient || c.sess.Commands() == 0 && isGone(reason) || c.mails > 0 && c.endReason(reason) == "quit" {

@@ -104,8 +104,8 @@ func (s *socket) open(nc net.Conn, pool *sync.Pool, epoch time.Time) error {
 // now is the time since epoch: one word and one cheap clock, where time.Time has three and two.
 func (s *socket) now() time.Duration { return time.Since(s.epoch) }
 
-// arm makes waits end at deadline, or earlier: a deadline set before that comes first is left, because setting
-// one costs as much as a small read. Whoever is woken early looks at the clock and waits again.
+// arm makes waits end at deadline, or earlier: if an earlier deadline is already set, it stays, because setting
+// one costs as much as a small read. A wait that ends early checks the clock and waits again.
 func (s *socket) arm(now, deadline time.Duration) error {
 	if s.readArmed > now && s.readArmed <= deadline {
 		return nil

@@ -29,8 +29,8 @@ func (c *conn) ranOut() error {
 	return c.beforeWait()
 }
 
-// deadline is when the client's time is up. Waiting for a command it counts from the last reply, not from the
-// last byte: a byte now and then keeps nothing alive.
+// deadline is when the client's time is over. While waiting for a command it is counted from the last reply, not from the
+// last byte, so that single bytes do not keep a connection alive.
 func (c *conn) deadline() time.Duration {
 	t := &c.srv.cfg.Timeouts
 	end := time.Duration(1<<63 - 1)

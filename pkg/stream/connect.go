@@ -48,8 +48,8 @@ func (o ConnOptions) Options() []nats.Option {
 	return opts
 }
 
-// Connect returns a connection that retries until it succeeds; it does not wait for the server. What it waits for, and
-// that it is there, is logged once each.
+// Connect returns a connection that retries until it succeeds; it does not wait for the server. It logs once that it waits, and
+// once that it is connected.
 func Connect(cfg ConnConfig, o ConnOptions) (*nats.Conn, error) {
 	opts := o.Options()
 	auth, err := credentials(cfg.Creds)

@@ -69,8 +69,8 @@ type monitored struct {
 	} `json:"-"`
 }
 
-// ReadDurability asks the servers' monitoring endpoints (NATS_MONITOR_URL, comma-separated) how they sync. The
-// weakest server counts, and a cluster is only known when every member was asked.
+// ReadDurability reads from the servers' monitoring endpoints (NATS_MONITOR_URL, comma-separated) whether they sync. The result is
+// that of the weakest server. The durability of a cluster is unknown unless every member was asked.
 func ReadDurability(ctx context.Context, monitorURL string, nc *nats.Conn) (Durability, error) {
 	if monitorURL == "" {
 		return UnknownDurability, errors.New("how the log syncs is unknown: NATS_MONITOR_URL is not set; give it the monitoring address of every NATS server, such as http://nats:8222")

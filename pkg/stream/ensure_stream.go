@@ -75,8 +75,8 @@ func same(a, b jetstream.StreamConfig) bool {
 		slices.Equal(a.Subjects, b.Subjects) && a.Metadata[DurabilityKey] == b.Metadata[DurabilityKey]
 }
 
-// consumer creates a consumer. An existing one is left alone but for what its workers rely on: its position is
-// what has been stored.
+// consumer creates a consumer. Of an existing one it changes only settings that its workers rely on, and never its position, which
+// says what has been stored.
 func (e ensurer) consumer(ctx context.Context, name string, number int) error {
 	want := ConsumerConfig(name, number)
 	c, err := e.js.Consumer(ctx, StreamName(number), name)

@@ -67,8 +67,9 @@ func Unreadable(r record.Record, log record.Source) *Message {
 	return &Message{Stream: r.Stream, Shard: shard, Sequence: r.Sequence, Time: r.Time, Raw: r.Data, header: r.Header, log: log}
 }
 
-// Verify checks that the bytes of a small mail are those that its envelope names: ErrDamaged. Whoever hands bytes on does
-// this first, else the reader of one mail could be given another's. Those of a large mail are checked as they are read.
+// Verify checks that the bytes of a small mail have the size and SHA-256 of its envelope; otherwise it returns ErrDamaged. It must be
+// called before the bytes are passed on; otherwise a reader could get the bytes of another mail. Those of a large mail are
+// checked while they are read.
 func (m *Message) Verify() error {
 	if m.Envelope.GetParts() > 0 {
 		return nil

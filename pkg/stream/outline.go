@@ -87,7 +87,7 @@ func (s *outliner) message(r record.Record) []Outline {
 func (o *Outline) decode(raw []byte) error {
 	hasID := false
 	for len(raw) > 0 {
-		field, kind, n := protowire.ConsumeTag(raw)
+		field, kind, n := consumeTag(raw)
 		if n < 0 {
 			return protowire.ParseError(n)
 		}
@@ -136,6 +136,15 @@ func (o *Outline) decode(raw []byte) error {
 	return nil
 }
 
+// consumeTag is protowire's, and refuses the same field numbers as the generated code: protowire takes those over the largest as well.
+func consumeTag(raw []byte) (field protowire.Number, kind protowire.Type, n int) {
+	field, kind, n = protowire.ConsumeTag(raw)
+	if n > 0 && field > protowire.MaxValidNumber {
+		n = -1
+	}
+	return field, kind, n
+}
+
 func (o *Outline) bytes(field protowire.Number, v []byte) error {
 	switch field {
 	case 10:
@@ -164,7 +173,7 @@ var errNotUTF8 = fmt.Errorf("a text in it is not UTF-8")
 // texts walks through a message whose first fields, up to the one named, are texts, and returns the first.
 func texts(raw []byte, upTo protowire.Number) (first []byte, err error) {
 	for len(raw) > 0 {
-		field, kind, n := protowire.ConsumeTag(raw)
+		field, kind, n := consumeTag(raw)
 		if n < 0 {
 			return nil, protowire.ParseError(n)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/sluice-mail/sluice/pkg/stream/internal/record"
@@ -30,7 +31,10 @@ func TestAnOutlineIsWhatTheEnvelopeSays(t *testing.T) {
 	unreadable := 0
 	for i := range 200_000 {
 		raw := bytes.Clone(good)
-		for range min(i, random.IntN(4)) {
+		if i == 1 { // a field number over the largest, which protowire takes and the generated code refuses
+			raw = append(protowire.AppendVarint(raw, uint64(protowire.MaxValidNumber+1)<<3|uint64(protowire.VarintType)), 1)
+		}
+		for range min(i/2, random.IntN(4)) {
 			switch at := random.IntN(len(raw)); random.IntN(3) {
 			case 0:
 				raw[at] = byte(random.Uint32())

@@ -22,7 +22,7 @@ type Head struct {
 	Envelope      *mailv1.Envelope
 	EnvelopeBytes []byte
 	Err           error
-	// Retry is how often the mail came back from the dead letters before.
+	// Retry is how often the mail was a dead letter and was retried, as text; empty if never.
 	Retry    string
 	Stream   string
 	Shard    int

@@ -18,7 +18,7 @@ const shardWait = 5 * time.Second
 // ErrNoShards: the log has no stream of mail.
 var ErrNoShards = errors.New("the log has no streams yet (storer migrate creates them)")
 
-// Unanswered are the shards that are there and did not say what was asked. What is known of the others is returned beside it.
+// Unanswered are the shards that exist but did not answer. The answers of the other shards are returned together with it.
 type Unanswered []ShardError
 
 // ShardError is why a shard did not answer.

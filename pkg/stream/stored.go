@@ -17,8 +17,8 @@ type StoredMail struct {
 // maxStoredBytes keeps an announcement well under the payload limit of an unconfigured server (1 MiB).
 const maxStoredBytes = 256 << 10
 
-// PublishStored tells whoever listens (the cachewarmer, live views) that these mails were committed. Best
-// effort: nobody may depend on it for more than speed.
+// PublishStored announces that these mails were committed, for example to the cachewarmer and the mailbox service. An announcement
+// may be lost, so it may be used only to be faster.
 //
 // The payload of mail.stored.<p> is JSON, one array per mail: its id, then its mailboxes.
 //
@@ -76,12 +76,13 @@ func decodeStored(payload []byte) ([]StoredMail, error) {
 }
 
 // SubscribeStored calls fn, one call at a time, for every announcement of every shard until the subscription
-// is ended. What cannot be decoded is passed over: the cache entry it concerned runs out by itself.
+// is ended. An announcement that cannot be decoded is ignored: the cache entry that it concerns expires.
 func SubscribeStored(nc *nats.Conn, fn func(mails []StoredMail)) (*nats.Subscription, error) {
 	return ShareStored(nc, "", fn)
 }
 
-// ShareStored is SubscribeStored for what needs doing once: of all who name the same group, one hears of an announcement.
+// ShareStored is SubscribeStored for work that is needed only once: of all subscribers with the same group, one gets each
+// announcement.
 func ShareStored(nc *nats.Conn, group string, fn func(mails []StoredMail)) (*nats.Subscription, error) {
 	sub, err := nc.QueueSubscribe(StoredSubjects, group, func(msg *nats.Msg) {
 		if mails, err := decodeStored(msg.Data); err == nil && len(mails) > 0 {

@@ -161,7 +161,7 @@ func DecodeEnvelope(header string) (env *mailv1.Envelope, raw []byte, err error)
 	return env, raw, nil
 }
 
-// Names of the consuming side, beside those above.
+// Further names, used by consumers.
 const (
 	// DeadIDHeader names a dead letter: the mail's id in text, or what the mail was published under when its
 	// envelope cannot be read. DeadAcceptedHeader is when the shard had taken the mail.
@@ -169,11 +169,11 @@ const (
 	DeadAcceptedHeader = "Mail-Dead-Accepted"
 	// DeadMissingHeader marks the stand-in for a part that was already missing in the shard.
 	DeadMissingHeader = "Mail-Dead-Missing"
-	// RetryHeader counts how often a mail came back from the dead letters. It stays with the mail.
+	// RetryHeader counts how often a mail was retried from the dead letters. It stays with the mail.
 	RetryHeader = "Mail-Retry"
 
 	// ReplayConsumer and its name are the consumer of a replay on every shard; the name is its key in ReplayBucket.
 	ReplayConsumer = "replay-"
-	// JanitorLease is the key in LeaseBucket of whoever runs retention.
+	// JanitorLease is the key in LeaseBucket of the storer that runs retention.
 	JanitorLease = "janitor"
 )

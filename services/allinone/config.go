@@ -25,8 +25,8 @@ type config struct {
 	Write    database.WriteConfig
 }
 
-// Validate asks the ingress with the certificate that it will have: without one in the environment, that is made here.
-// The inbox has its own rules, unless it is off.
+// Validate validates the ingress's configuration with the certificate that it will use, which allinone makes if the environment names
+// none. The inbox's configuration is validated too, unless the inbox is off.
 func (c *config) Validate() error {
 	in := c.Ingress
 	if in.TLSCert == "" && in.TLSKey == "" && in.TLSDir == "" {
@@ -38,7 +38,7 @@ func (c *config) Validate() error {
 	return errors.Join(in.Validate(), c.Mailbox.Validate())
 }
 
-// defaults are what unset variables mean here, where there is one machine and no load balancer.
+// defaults are the values of unset variables in allinone, which has one machine and no load balancer.
 func defaults() map[string]string {
 	return map[string]string{
 		"SLUICE_DATA":         "./data",

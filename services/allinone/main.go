@@ -29,8 +29,8 @@ func main() {
 	})
 }
 
-// run is the wiring. The group stops in reverse: first no more mail comes in, then what is in flight is stored, and the
-// log is closed last.
+// run connects and starts the parts. The group stops in reverse order: first no more mail is accepted, then mail that is under way is
+// stored, and the log is closed last.
 func run(ctx context.Context, cfg *config, e *process.Env) error {
 	p := &parts{cfg: cfg, env: e, turn: consume.NewTurn()}
 	defer p.close()

@@ -54,7 +54,7 @@ func keepMemory(ctx context.Context) error {
 	}
 }
 
-// heap is what the runtime says.
+// heap is the state of the heap, as reported by the runtime.
 type heap struct {
 	live   uint64 // bytes that the last collection found in use
 	held   uint64 // bytes the process has of the system
@@ -81,7 +81,8 @@ type keeper struct {
 	given   bool // memory was given back since anything happened
 }
 
-// look returns the percentage by which the heap may grow until it is collected, and whether to give memory back.
+// look returns the percentage by which the heap may grow before the next collection (GOGC), and whether to return memory to the
+// system.
 func (k *keeper) look(now time.Time, h heap) (percent int, giveBack bool) {
 	if h.allocs-k.allocs > quietBytes || k.since.IsZero() {
 		k.since, k.allocs, k.given = now, h.allocs, false

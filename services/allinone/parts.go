@@ -64,7 +64,7 @@ func (p *parts) metrics(service string) prometheus.Registerer {
 	return prometheus.WrapRegistererWith(prometheus.Labels{"service": service}, p.env.Metrics)
 }
 
-// directory makes the data directory ours: two servers on one store would destroy it.
+// directory locks the data directory, because two servers on one store would destroy it.
 func (p *parts) directory(*lifecycle.Group) error {
 	p.dir = datadir.Dir(p.cfg.Log.Dir)
 	if err := os.MkdirAll(string(p.dir), 0o700); err != nil {
@@ -248,7 +248,7 @@ func (p *parts) welcome() {
 	}
 	_, port, err := net.SplitHostPort(p.smtp.String())
 	if err != nil {
-		p.env.Logger.Error("reading the address of the listener", "error", errors.Unwrap(err))
+		p.env.Logger.Error("reading the address of the listener", "error", err)
 	}
 	read := "the inbox is off (MAILBOX_ADDR)"
 	if p.http != nil {
@@ -263,7 +263,7 @@ func (p *parts) welcome() {
 `, p.smtp, p.cfg.Ingress.Domains, port, read, p.dir, where, database.Target(p.cfg.Database, string(p.dir)), p.dir)
 }
 
-// visible is an address as a person types it into a browser.
+// visible is an address as one types it into a browser.
 func visible(a net.Addr) string {
 	tcp, ok := a.(*net.TCPAddr)
 	if !ok || !tcp.IP.IsLoopback() && !tcp.IP.IsUnspecified() {

@@ -16,7 +16,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 )
 
-// Config is what the ingress can be told; see -help.
+// Config is the configuration of the ingress; see -help.
 type Config struct {
 	Addr    env.Addrs `envconfig:"INGRESS_ADDR" default:":2525" desc:"plain SMTP, with STARTTLS when there is a certificate; without a host: all IPv6 and IPv4 addresses"`
 	TLSAddr env.Addrs `envconfig:"INGRESS_TLS_ADDR" desc:"SMTP with TLS from the first byte; off when empty"`
@@ -60,10 +60,10 @@ type Config struct {
 	DrainDelay time.Duration `envconfig:"INGRESS_DRAIN_DELAY" default:"10s" min:"0s" desc:"when stopping, how long to keep accepting connections, so that the load balancer notices first"`
 }
 
-// maxRejectText bounds what a client that pipelines nonsense makes us send.
+// maxRejectText bounds how much a client can make the server send by pipelining invalid commands.
 const maxRejectText = 200
 
-// Validate checks what no single variable can be wrong about by itself.
+// Validate checks rules that involve several variables.
 func (c Config) Validate() error {
 	var problems []error
 	if (c.TLSCert == "") != (c.TLSKey == "") {
@@ -89,7 +89,7 @@ func (c Config) hostname() string {
 	return cmp.Or(c.Hostname, name, "localhost")
 }
 
-// noLimit is how smtpd.Config writes what we write as 0.
+// noLimit converts 0, which means "no limit" in the variables, to a negative value, which means it in smtpd.Config.
 func noLimit(n int) int {
 	if n == 0 {
 		return -1

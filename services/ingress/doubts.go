@@ -15,7 +15,7 @@ import (
 // the files of mails that do not fit into memory.
 const filesBeside = 200
 
-// doubts are what is allowed and most likely a mistake; they are logged at the start.
+// doubts are settings that are allowed but most likely a mistake; they are logged at the start.
 func (c Config) doubts(files uint64) (list []string) {
 	if files > 0 && uint64(c.MaxConns)+filesBeside > files {
 		list = append(list, fmt.Sprintf("INGRESS_MAX_CONNS=%d is too high for the %d file descriptors that the process may open (ulimit -n): with more than %d connections it cannot accept mail", c.MaxConns, files, max(files, filesBeside)-filesBeside))
@@ -43,7 +43,7 @@ func isFQDN(name string) bool {
 	return at > 0 && err != nil && !strings.HasSuffix(name, ".localdomain") && !strings.HasSuffix(name, ".local")
 }
 
-// fileLimit is how many files the process may open; 0 when that cannot be told. Go has raised it as far as it goes.
+// fileLimit is how many files the process may open; 0 if unknown. Go has already raised the soft limit to the hard limit.
 func fileLimit() uint64 {
 	var limit syscall.Rlimit
 	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
@@ -52,7 +52,7 @@ func fileLimit() uint64 {
 	return limit.Cur
 }
 
-// ownAddresses are the addresses at which mail for user@[address] is ours (RFC 5321 section 4.1.3): those of this host.
+// ownAddresses are the addresses of this host; mail for user@[address] with one of them is accepted (RFC 5321 section 4.1.3).
 func ownAddresses() (list []netip.Addr) {
 	addrs, _ := net.InterfaceAddrs() // none is no reason not to start
 	for _, a := range addrs {

@@ -54,7 +54,7 @@ type Service struct {
 	serving   atomic.Bool
 }
 
-// New opens the listeners, so that an address that cannot be had is known at once; nothing is served before Run.
+// New opens the listeners, so that an address that cannot be used is an error at once. Nothing is served before Run.
 func New(cfg Config, deps Deps) (*Service, error) {
 	pool, err := spool.New(cfg.spool(), deps.Metrics)
 	if err != nil {
@@ -77,8 +77,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	if err := s.listen(); err != nil {
 		return nil, err
 	}
-	// Red before the first start and while draining, and never else: when the log is away senders shall hear it as a
-	// 4xx, and not from a load balancer that has no backend left.
+	// Not ready before the first start and while draining, and at no other time: when the log does not answer, senders must get a
+	// 4xx from the ingress, and not find a load balancer without backends.
 	deps.Health.RegisterState("serving", func() error {
 		if !s.serving.Load() {
 			return errors.New("not accepting mail: starting or draining")
@@ -97,8 +97,8 @@ func (s *Service) Addr() net.Addr {
 	return nil
 }
 
-// Run serves until ctx ends. Then it drains: readyz red, wait for the load balancer to notice, close the listeners, 421
-// to idle sessions, let the transactions in flight finish. What they need stops last.
+// Run serves until ctx ends. Then it drains: /readyz answers 503, it waits for the load balancer to notice, closes the listeners,
+// sends 421 to idle sessions, and lets transactions under way finish. The parts that these need stop last.
 func (s *Service) Run(ctx context.Context) error {
 	var group lifecycle.Group
 	group.Add("publisher", stopGrace, s.publisher.Run)
@@ -107,8 +107,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Run(ctx)
 }
 
-// StopTime is how long a service with this configuration may take to stop, when the log is away and no client is in a
-// hurry: its parts stop one after the other.
+// StopTime is how long a service with this configuration may take to stop in the worst case, when the log does not answer and
+// clients are slow: its parts stop one after the other.
 func (c Config) StopTime() time.Duration {
 	return c.DrainDelay + finishGrace + 3*stopGrace
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 )
 
-// recipients turns what the policy says into SMTP replies.
+// recipients turns the decisions of the policy into SMTP replies.
 type recipients struct{ policy *policy.Policy }
 
 // Mail implements smtpd.Policy.
@@ -17,7 +17,7 @@ func (r recipients) Mail(_ context.Context, tx *smtpd.Transaction) error {
 	return refusal(r.policy.DeniesSender(clientOf(tx)))
 }
 
-// Rcpt implements smtpd.Policy. Whoever is denied is not told which mailboxes exist.
+// Rcpt implements smtpd.Policy. A denied client does not learn which mailboxes exist.
 func (r recipients) Rcpt(_ context.Context, tx *smtpd.Transaction, to smtp.Rcpt) (string, error) {
 	mailbox, err := r.policy.Resolve(to.Local, to.Domain, to.UTF8)
 	if denied := r.policy.Denies(clientOf(tx), mailbox); denied != nil {

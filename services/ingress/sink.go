@@ -24,7 +24,7 @@ type publisher interface {
 	Publish(ctx context.Context, m publish.Mail) error
 }
 
-// sink spools the bytes of a mail and publishes it once it is whole.
+// sink spools the bytes of a mail and publishes the mail when it is complete.
 type sink struct {
 	log    publisher
 	pool   *spool.Pool
@@ -33,7 +33,7 @@ type sink struct {
 	logger *slog.Logger
 }
 
-// Ready refuses mail early, before its bytes are sent, when it is known that it could not be kept.
+// Ready refuses a mail before its bytes are sent, if it is known that it could not be stored.
 func (s *sink) Ready() error {
 	if err := s.pool.Full(); err != nil {
 		return reply(err, "")

@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/token"
 )
 
-// Config is what the mailbox service can be told; see -help.
+// Config is the configuration of the mailbox service; see -help.
 type Config struct {
 	Addr    env.Addr  `envconfig:"MAILBOX_ADDR" default:":8025" desc:"the inbox over HTTP: pages and API"`
 	Access  string    `envconfig:"MAILBOX_ACCESS" default:"token" oneof:"open token" desc:"open: whoever knows an address can read and delete its mail; token: only with a token for it"`

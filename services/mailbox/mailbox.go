@@ -58,11 +58,11 @@ const (
 	maxHeader     = 16 << 10
 	// answerTimeout is how long writing an answer may take; handlers of long ones set deadlines of their own.
 	answerTimeout = 30 * time.Second
-	// finishTime is how long requests under way may take at the stop.
+	// finishTime is how long requests under way may take when the service stops.
 	finishTime = 10 * time.Second
 )
 
-// New opens the listener, so that an address in use is found at once; nobody is answered before Run.
+// New opens the listener, so that an address in use is an error at once. No request is answered before Run.
 func New(cfg Config, deps Deps) (*Service, error) {
 	s := &Service{cfg: cfg, deps: deps, access: access.Open(), draining: make(chan struct{})}
 	var err error
@@ -125,8 +125,8 @@ func (s *Service) around(inner http.Handler) http.Handler {
 	return access.Proxies(s.cfg.Proxies).Handler(handler)
 }
 
-// Run serves until ctx ends. Then a load balancer gets its time to look away, streams are ended, and requests under way
-// are finished.
+// Run serves until ctx ends. Then it waits for the load balancer to notice, ends the streams, and finishes the requests under
+// way.
 func (s *Service) Run(ctx context.Context) error {
 	defer s.reader.Close()
 	defer s.hub.Close() // before the reader, which its streams use

@@ -14,8 +14,8 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/web"
 )
 
-// routes is the one mux: whoever wants to know what answers a path looks here. Every pattern names a method, and none is
-// a catch-all: what is left over gets its 404 or 405 from requests.Routes.
+// routes makes the only mux; it shows which handler answers which path. Every pattern names a method, and there is no
+// catch-all: requests.Routes answers all other requests with 404 or 405.
 func (s *Service) routes() (http.Handler, error) {
 	mux := http.NewServeMux()
 	s.access.Mount(mux) // POST /login, /logout
@@ -38,7 +38,7 @@ func (s *Service) routes() (http.Handler, error) {
 	return requests.Compress(pages.Lost(mux, requests.Routes(mux)))
 }
 
-// crossOrigin refuses what other sites' pages make a browser send, unless it changes nothing.
+// crossOrigin refuses requests that pages of other sites make a browser send, except those that change nothing.
 func crossOrigin(next http.Handler) http.Handler {
 	protection := http.NewCrossOriginProtection()
 	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -14,7 +14,7 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/process"
 )
 
-// accept writes down that a mail, or a range of a stream, is lost for good.
+// accept records that the operator accepts the loss of a mail, or of a range of a stream.
 func (c *ctl) accept(ctx context.Context, e *process.Env, args []string, gap, why string) error {
 	if args[0] != "accept" || (len(args) == 2) == (gap != "") {
 		return fmt.Errorf("%w: accept takes an id or --gap; see sluicectl audit -help", process.ErrUsage)
@@ -66,7 +66,7 @@ func parseGap(text string) (stream.Bounds, error) {
 	return b, nil
 }
 
-// operator is who runs this, as far as the machine knows.
+// operator is the name of the user who runs the command, as far as the machine knows it.
 func operator() string {
 	name, host := "unknown", "unknown"
 	if u, err := user.Current(); err == nil {

@@ -76,7 +76,7 @@ monitor did not answer.`)
 	return nil
 }
 
-// exitNotKnown: nothing is known to be amiss, but not everything could be looked at.
+// exitNotKnown: nothing was found to be wrong, but not everything could be checked.
 const exitNotKnown = process.ExitCode(3)
 
 // join audits. What does not answer is in the report.

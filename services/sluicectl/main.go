@@ -12,7 +12,7 @@ func main() {
 		Name:    "sluicectl",
 		Summary: "inspects and operates a running Sluice",
 		Config:  []any{&c.cfg},
-		// Somebody reads the answer on the same screen: log only what is wrong.
+		// The answer is read on the same screen, so only problems are logged.
 		Defaults: map[string]string{"LOG_LEVEL": "warn"},
 		Commands: []process.Command{
 			{Name: "status", Summary: "streams, consumers, lag, dead letters, rates", Run: c.status},

@@ -84,8 +84,8 @@ func remove(ctx context.Context, r *reading.Reader, mailbox string, ids []string
 	return entries[0].ID, n, err
 }
 
-// cache is where the mailbox services keep their lists. dark means that it cannot be reached from here: it is within an
-// allinone, or away.
+// cache is the cache in which the mailbox services keep their lists. dark means that it cannot be reached from here, because it is
+// inside an allinone process or does not answer.
 func (c *ctl) cache(e *process.Env) (cache *mailcache.Cache, dark bool) {
 	if c.cfg.Log.Dir != "" && !datadir.IsSet("MEMCACHED_ADDRS") {
 		return nil, true

@@ -92,7 +92,7 @@ func (c *ctl) trace(ctx context.Context, e *process.Env) error {
 	return nil
 }
 
-// findInLog reads the stretch of every shard in which a mail accepted at the id's time must be.
+// findInLog reads the range of every shard in which a mail accepted at the id's time must be.
 func (t *traced) findInLog(ctx context.Context, reader *stream.Reader) error {
 	bounds, err := reader.Snapshot(ctx, t.Accepted.Add(-audit.Slack))
 	if err != nil {

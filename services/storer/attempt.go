@@ -26,7 +26,7 @@ type attempt struct {
 	suspects []suspect
 }
 
-// convert makes an item of a message, or none: then the message has its verdict.
+// convert makes an item of a message. It returns none if the message already has its verdict.
 func (a *attempt) convert(ctx context.Context, index int) []item {
 	mail, err := convert(ctx, a.batch[index])
 	if err != nil {
@@ -36,9 +36,9 @@ func (a *attempt) convert(ctx context.Context, index int) []item {
 	return []item{{index, mail}}
 }
 
-// store writes items in one transaction. When the database refuses one of them, it halves until that one is alone:
-// the rest is stored, whatever the one is. An error of no known class counts as a refusal only if the database takes a
-// probe; what then fails alone is for judge.
+// store writes items in one transaction. When the database refuses one of them, store bisects the batch until that one is alone;
+// the rest is stored. An error without a known class counts as a refusal only if the database accepts a
+// probe; an item that then fails alone is left to judge.
 func (a *attempt) store(ctx context.Context, items []item) {
 	if len(items) == 0 {
 		return
@@ -72,7 +72,7 @@ func (a *attempt) store(ctx context.Context, items []item) {
 	}
 }
 
-// putOne stores a mail that was refused with empty derived columns: its raw bytes and its envelope are what matters.
+// putOne stores a refused mail again with empty derived columns, because only its raw bytes and its envelope are essential.
 func (a *attempt) putOne(ctx context.Context, it item, refusal error) (mailstore.Result, error) {
 	if hopeless(refusal) {
 		return mailstore.Result{}, refusal
@@ -82,7 +82,7 @@ func (a *attempt) putOne(ctx context.Context, it item, refusal error) (mailstore
 	return a.handler.store.PutOne(ctx, it.mail)
 }
 
-// conclude takes the outcome of an attempt at one mail alone: a verdict, or a suspicion.
+// conclude turns the outcome of storing one mail alone into a verdict, or makes the mail a suspect.
 func (a *attempt) conclude(it item, result mailstore.Result, err error) {
 	switch {
 	case err == nil:
@@ -104,8 +104,8 @@ func refusal(err error) bool {
 	return hopeless(err) || mailstore.Classify(err) == mailstore.Data || unclear(err)
 }
 
-// settle turns an error about one mail into its verdict. What is not known to be the mail's fault is tried again, for
-// as long as it takes.
+// settle turns an error about one mail into its verdict. If the mail is not known to be at fault, it is retried until it
+// succeeds.
 func (a *attempt) settle(index int, err error) {
 	switch {
 	case hopeless(err):
@@ -124,7 +124,7 @@ func (a *attempt) done(items []item, result mailstore.Result) {
 		a.verdicts[it.index] = consume.Done()
 		a.visible = append(a.visible, stream.StoredMail{ID: it.mail.ID, Mailboxes: it.mail.Mailboxes})
 		if a.delay != nil {
-			// Ingress and storer may run on different machines: a negative delay is skew, not a measurement.
+			// Ingress and storer may run on different machines; a negative delay is clock skew and not measured.
 			a.delay.Observe(max(0, now.Sub(it.mail.Received).Seconds()))
 		}
 	}

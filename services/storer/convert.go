@@ -14,11 +14,11 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// errBadEnvelope is an envelope no ingress of ours has written.
+// errBadEnvelope is for an envelope that Sluice's ingress cannot have written.
 var errBadEnvelope = errors.New("the envelope makes no sense")
 
-// convert makes what the database stores out of a message of the log. The error is for an envelope that cannot be
-// stored at all; everything that is merely odd is stored as it is.
+// convert turns a message of the log into a mail for the database. The error is for an envelope that cannot be
+// stored at all; anything that is merely unusual is stored as it is.
 func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 	env := m.Envelope
 	mail := mailstore.Mail{
@@ -48,7 +48,7 @@ func convert(ctx context.Context, m *stream.Message) (mailstore.Mail, error) {
 	if env.GetParts() > 0 {
 		mail.Raw, mail.Open = nil, m.Open
 	}
-	// The parser may be what this very mail made to fail, or what ended the process: it does not get it again.
+	// This mail may have made the parser fail or crash the process, so it is not parsed again.
 	if m.Alone {
 		return mail, nil
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// repairer stores mail again that an audit misses in the database.
+// repairer stores mail again that an audit found missing in the database.
 type repairer struct {
 	reader *stream.Reader
 	store  writer
@@ -23,8 +23,8 @@ const (
 	repairBytes = 8 << 20
 )
 
-// repair stores the mails at places of the log, those of a message together in the order given, many in a transaction. One that
-// cannot be stored leaves the others; its error is returned.
+// repair stores the mails at these places in the log, many in a transaction. places lists the mails of a message one after the other. If
+// one cannot be stored, the others are stored nevertheless, and its error is returned.
 func (r *repairer) repair(ctx context.Context, places []audit.Place) error {
 	var failed []error
 	var batch []mailstore.Mail
@@ -78,7 +78,8 @@ func (r *repairer) read(ctx context.Context, places []audit.Place) (mails []mail
 	return mails, nil
 }
 
-// put stores a batch; what the database refuses goes one by one, without its derived columns when it refuses those.
+// put stores a batch. When the database refuses it, the mails are stored one by one, and a mail that is refused without its derived
+// columns.
 func (r *repairer) put(ctx context.Context, shard int, batch []mailstore.Mail) error {
 	_, err := r.store.PutBatch(ctx, batch)
 	if refusal(err) && !hopeless(err) {

@@ -13,7 +13,7 @@ import (
 	"github.com/sluice-mail/sluice/services/internal/replaycmd"
 )
 
-// replayCommand is `storer replay`: it stores a stretch of the log again. target names the database.
+// replayCommand is `storer replay`: it stores a range of the log again. target names the database.
 func replayCommand(cfg Config, deps Deps, target string) replaycmd.Command {
 	sum := new(totals)
 	reindex := false
@@ -57,7 +57,7 @@ func (r reindexer) PutBatch(ctx context.Context, mails []mailstore.Mail) (mailst
 	return mailstore.Result{New: changed}, err
 }
 
-// PutOne leaves a mail the columns it has: it is stored, and empty ones would be no better.
+// PutOne leaves the columns as they are: the mail is stored, and empty columns would not be better.
 func (r reindexer) PutOne(_ context.Context, mail mailstore.Mail) (mailstore.Result, error) {
 	r.logger.Warn("the derived columns of a mail cannot be rewritten and stay as they are", "id", mail.ID.String())
 	return mailstore.Result{}, nil

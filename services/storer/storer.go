@@ -46,7 +46,7 @@ type Deps struct {
 }
 
 const (
-	// finishGrace is for the batch in hand: it may be a transaction of many megabytes.
+	// finishGrace is the time to finish the current batch, which may be a transaction of many megabytes.
 	finishGrace = 20 * time.Second
 	stopGrace   = 5 * time.Second
 )
@@ -73,7 +73,7 @@ func New(cfg Config, deps Deps) (*Service, error) {
 		logger: deps.Logger,
 		delay:  metrics.delay,
 		stored: func(shard int, mails []stream.StoredMail) {
-			// Best effort: a list that misses this is right again within the cache's page TTL.
+			// Best effort: if this is lost, the mailbox's list is up to date again when its page in the cache expires.
 			if err := stream.PublishStored(deps.Conn, shard, mails); err != nil {
 				deps.Logger.Debug("announcing stored mail", "error", err)
 			}
@@ -106,8 +106,8 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	return &Service{cfg: cfg, deps: deps, worker: worker, janitor: janitor, auditor: auditor, metrics: metrics}, nil
 }
 
-// Run ensures the log and the database, and then stores mail until ctx ends. Before it returns it finishes the batch in
-// hand.
+// Run prepares the log and the database, and then stores mail until ctx ends. Before it returns it finishes the current
+// batch.
 func (s *Service) Run(ctx context.Context) error {
 	if err := Prepare(ctx, s.cfg.Shape, s.deps); err != nil {
 		return ignoreCanceled(ctx, err)
@@ -126,8 +126,8 @@ func (s *Service) Run(ctx context.Context) error {
 	return group.Run(ctx)
 }
 
-// Prepare brings the log and the database to the shape this version needs: what `storer migrate` does, and every storer
-// at its start. It waits for both to be there.
+// Prepare creates or updates the streams and tables that this version needs, for `storer migrate` and at the start of every
+// storer. It waits until log and database answer.
 func Prepare(ctx context.Context, shape stream.Shape, deps Deps) error {
 	err := await.Until(ctx, deps.Logger, "the log to be ready", func(ctx context.Context) error {
 		durability, err := deps.Durability(ctx)
@@ -144,7 +144,7 @@ func Prepare(ctx context.Context, shape stream.Shape, deps Deps) error {
 
 const maintainEvery = time.Hour
 
-// maintain makes room in the database for the days ahead and drops what the retention says.
+// maintain creates the database's partitions for the coming days and drops those past the retention.
 func (s *Service) maintain(ctx context.Context) error {
 	for {
 		if err := s.deps.Store.Maintain(ctx); err != nil && ctx.Err() == nil {
@@ -158,7 +158,7 @@ func (s *Service) maintain(ctx context.Context) error {
 	}
 }
 
-// ignoreCanceled makes nothing of an error that only says that ctx has ended: the storer was told to stop.
+// ignoreCanceled drops an error that only says that ctx has ended, because the storer was told to stop.
 func ignoreCanceled(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil

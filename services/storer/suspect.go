@@ -20,7 +20,7 @@ const (
 	trialPause = 2 * time.Second // before the second trial; twice that before the third
 )
 
-// unclear says that an error may be about one mail or about the state of the server: no class is known for it.
+// unclear says that no class is known for an error, so it may be about one mail or about the state of the server.
 func unclear(err error) bool {
 	return err != nil && !hopeless(err) && mailstore.Classify(err) == mailstore.Unknown
 }
@@ -64,8 +64,8 @@ func (a *attempt) try(ctx context.Context, it item) {
 	a.conclude(it, result, err)
 }
 
-// probePasses says whether the database takes mail now. When it does not, the suspects are not to blame, and their errors
-// say so.
+// probePasses says whether the database accepts mail now. If it does not, the suspects are not at fault, and their errors
+// are changed to say so.
 func (a *attempt) probePasses(ctx context.Context) bool {
 	state := a.handler.store.Probe(ctx)
 	if state == nil {
@@ -77,7 +77,7 @@ func (a *attempt) probePasses(ctx context.Context) bool {
 	return false
 }
 
-// release lets the suspects go: they are tried again later.
+// release gives all suspects the verdict Retry.
 func (a *attempt) release() {
 	for _, s := range a.suspects {
 		a.settle(s.index, s.err)

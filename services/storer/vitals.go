@@ -31,8 +31,8 @@ func (s *Service) watchVitals(ctx context.Context) error {
 	}
 }
 
-// checkVitals decides whether this machine's clock can be trusted: only when log and database both say so. It also notices
-// another database behind the address, and one that does not sync.
+// checkVitals decides whether this machine's clock can be trusted: only if it agrees with both log and database. It also notices
+// when the database's address leads to another server, and when the database does not sync.
 func (s *Service) checkVitals(ctx context.Context) error {
 	asked := time.Now()
 	states, err := stream.NewReader(s.deps.Conn).States(ctx)
@@ -70,7 +70,7 @@ func (s *Service) checkVitals(ctx context.Context) error {
 	return s.auditor.SameDatabase(ctx, vitals.Identity)
 }
 
-// trust says once that nothing expires for now, and that it does again.
+// trust logs each change: that nothing expires for now, and later that mail expires again.
 func (s *Service) trust(ctx context.Context, why error) {
 	s.deps.Store.DistrustClock(why != nil)
 	s.auditor.DistrustClock(why != nil)

@@ -16,7 +16,8 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailstore/internal/rows"
 )
 
-// checkRows is how many mails, or lines, one statement asks for: each takes up to 75 bytes of it, and the optimiser a range.
+// checkRows is the number of mails, or of rows of inbox, that one statement asks for. Each takes up to 75 bytes of the
+// statement, and the optimiser turns it into a range.
 const checkRows = 500
 
 // sums is the digest of mails; a condition follows. CRC32 is Go's crc32.ChecksumIEEE.

@@ -42,7 +42,7 @@ type Store struct {
 
 var _ mailstore.Store = (*Store)(nil)
 
-// Open prepares the connections. It does not fail when the server is away: that is for Ping and the first query.
+// Open prepares the connections. It does not fail when the server is down; Ping and the first query do.
 func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, error) {
 	dsn, err := parseDSN(cfg.DSN)
 	if err != nil {

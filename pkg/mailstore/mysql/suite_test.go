@@ -24,7 +24,11 @@ func TestMain(m *testing.M) {
 
 func TestSuite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, o storetest.Options) mailstore.Store {
-		return open(t, mysql.Config{DSN: mysqltest.DSN(t), Codec: o.Codec, Retention: o.Retention})
+		dsn := mysqltest.DSN(t)
+		if o.Exec != nil {
+			*o.Exec = func(statement string) { exec(t, dsn, statement) }
+		}
+		return open(t, mysql.Config{DSN: dsn, Codec: o.Codec, Retention: o.Retention})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"encoding/hex"
 	"errors"
 	"math/rand/v2"
 	"strings"
@@ -26,6 +27,7 @@ const (
 	inboxRow    = "(?,?,?,0,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 	updateInbox = "UPDATE inbox SET rcpt=?, sender=?, hdr_from=?, hdr_to=?, subject=?, charset=?, content_type=?, has_attach=?, flags=?, ip=?, received=? WHERE mbox=? AND id=? AND day=? AND state<2"
 	onDuplicate = " ON DUPLICATE KEY UPDATE day=day"
+	mailKey     = "day=? AND id=?"
 
 	maxRows  = 500     // of a statement: far below the limit of 65,535 parameters
 	maxBytes = 8 << 20 // of a statement: with one part more, far below max_allowed_packet
@@ -38,8 +40,8 @@ func (s *Store) dialect() sqlstore.Dialect {
 		Read: s.read, Packer: s.packer, Retention: s.retention, Meter: s.meter, Classify: classify,
 		Transaction: s.transaction,
 		Insert:      s.insert,
-		Key:         "day=? AND id=?",
-		KeyArgs:     func(id ulid.ULID) []any { return []any{mailstore.Day(id), id[:]} },
+		Key:         mailKey,
+		KeyArgs:     keyArgs,
 		UpdateInbox: updateInbox,
 		UpdateArgs:  updateArgs,
 		List:        s.list,
@@ -49,6 +51,9 @@ func (s *Store) dialect() sqlstore.Dialect {
 		Diagnose:    s.diagnose,
 	}
 }
+
+// keyArgs is the parameters of mailKey.
+func keyArgs(id ulid.ULID) []any { return []any{mailstore.Day(id), id[:]} }
 
 // diagnose finds out whether the driver closed a connection because the server has become read-only. The driver reports
 // that as a bad connection, so that the next connection may find the new primary.
@@ -67,8 +72,8 @@ func (s *Store) transaction(ctx context.Context, fn func(*sql.Tx) error) error {
 // insert writes a batch and returns how many of its mails were new.
 func (s *Store) insert(ctx context.Context, tx *sql.Tx, b *rows.Batch) (int, error) {
 	w := writer{tx: tx, now: time.Now().UTC().Truncate(time.Millisecond), packer: s.packer}
-	// Storing a mail again changes nothing: a mail that is there keeps its bytes (or none, when it was deleted from every
-	// mailbox), and rows of inbox that are there, deleted or not, stay as they are.
+	// Storing a mail again changes nothing but lines of mailboxes that are lost: a mail that is there keeps its bytes (or none,
+	// when it was deleted from every mailbox), and rows of inbox that are there, deleted or not, stay as they are.
 	if err := w.mails(ctx, b.Mails); err != nil {
 		return 0, err
 	}
@@ -92,7 +97,7 @@ type writer struct {
 	bytes  int
 	counts []dayCount // ascending days
 	stored int
-	known  map[ulid.ULID]bool // mails that were there before
+	known  rows.Known
 }
 
 type dayCount struct {
@@ -132,20 +137,18 @@ func (w *writer) learn(ctx context.Context, mails []rows.Mail) error {
 	for i := range mails {
 		args = append(args, mails[i].ID[:])
 	}
-	found, err := w.tx.QueryContext(ctx, "SELECT id FROM mail WHERE day=? AND (stored<>? OR refs=0) AND id IN (?"+strings.Repeat(",?", len(mails)-1)+") FOR UPDATE", args...)
+	found, err := w.tx.QueryContext(ctx, "SELECT id, envelope FROM mail WHERE day=? AND (stored<>? OR refs=0) AND id IN (?"+strings.Repeat(",?", len(mails)-1)+") FOR UPDATE", args...)
 	if err != nil {
 		return err
 	}
 	defer found.Close()
-	if w.known == nil {
-		w.known = make(map[ulid.ULID]bool)
-	}
 	for found.Next() {
 		var id ulid.ULID
-		if err := found.Scan(&id); err != nil {
+		var envelope []byte
+		if err := found.Scan(&id, &envelope); err != nil {
 			return err
 		}
-		w.known[id] = true
+		w.known.Add(id, envelope)
 	}
 	return found.Err()
 }
@@ -154,7 +157,7 @@ func (w *writer) learn(ctx context.Context, mails []rows.Mail) error {
 func (w *writer) bodies(ctx context.Context, mails []rows.Mail) error {
 	for i := range mails {
 		m := &mails[i]
-		if w.known[m.ID] {
+		if _, known := w.known[m.ID]; known {
 			continue
 		}
 		if m.Large() || w.rows == maxRows || w.bytes+len(m.Body) > maxBytes {
@@ -193,19 +196,27 @@ func (w *writer) large(ctx context.Context, m *rows.Mail) error {
 	})
 }
 
+// inbox writes the lines of mailboxes.
 func (w *writer) inbox(ctx context.Context, inbox []rows.Inbox) error {
-	for i := range inbox {
-		e := &inbox[i]
+	lines, added := w.known.Lines(inbox), 0
+	for i := range lines {
+		e := &lines[i]
 		w.args = append(w.args, e.Mbox[:], e.ID[:], e.Day, []byte(e.Mailbox), []byte(e.Sender), e.HdrFrom, e.HdrTo, e.Subject,
 			e.Charset, e.ContentType, e.HasAttachment, e.Size, e.Flags, rows.NotNil(e.IP.AsSlice()), e.Received, w.now)
-		if w.rows++; w.rows < maxRows && i < len(inbox)-1 {
+		if w.rows++; w.rows < maxRows && i < len(lines)-1 {
 			continue
 		}
-		if _, err := w.insert(ctx, inboxInsert, inboxRow); err != nil {
+		n, err := w.insert(ctx, inboxInsert, inboxRow)
+		if err != nil {
 			return err
 		}
+		added += int(n)
 	}
-	return nil
+	if added+w.known.Of(lines) <= len(lines) {
+		return nil // all are of new mails
+	}
+	byHash := func(id ulid.ULID) []any { return []any{mailstore.Day(id), hex.EncodeToString(id[:])} } // there is no index by id
+	return w.known.Recount(ctx, w.tx, rows.Condition{SQL: "day=? AND hash=?", Args: byHash}, rows.Condition{SQL: mailKey, Args: keyArgs})
 }
 
 // insert sends the collected rows as one statement, and returns how many were new: an existing row counts 0.

@@ -77,8 +77,8 @@ func Open(cfg Config, logger *slog.Logger, reg prometheus.Registerer) (*Store, e
 		_, s.write = s.write.Close(), nil
 		return s, nil
 	}
-	// Processes that turn a new file to WAL at the same time are told at once that it is locked: if they waited, as
-	// busy_timeout says, each would wait for the other.
+	// When several processes switch a new file to WAL at the same time, SQLite reports at once that it is locked, and does not wait
+	// for busy_timeout, because each would wait for the other.
 	err = rows.Again(context.Background(), func() error { return classify("opening "+cfg.Path, s.write.Ping()) })
 	if err != nil {
 		return nil, errors.Join(err, s.Close())

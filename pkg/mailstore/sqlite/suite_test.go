@@ -1,7 +1,9 @@
 package sqlite_test
 
 import (
+	"database/sql"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"testing"
 
@@ -16,8 +18,25 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestSuite(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, o storetest.Options) mailstore.Store {
-		return open(t, sqlite.Config{Path: filepath.Join(t.TempDir(), "mail ?#%.db"), Codec: o.Codec, Retention: o.Retention})
+		path := filepath.Join(t.TempDir(), "mail ?#%.db")
+		if o.Exec != nil {
+			*o.Exec = func(statement string) { exec(t, path, statement) }
+		}
+		return open(t, sqlite.Config{Path: path, Codec: o.Codec, Retention: o.Retention})
 	})
+}
+
+// exec runs a statement beside the store.
+func exec(t *testing.T, path, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
 }
 
 func open(t *testing.T, cfg sqlite.Config) *sqlite.Store {

@@ -12,6 +12,8 @@ import (
 type Options struct {
 	Codec     mailstore.Codec // compression of bodies
 	Retention time.Duration   // as in the configuration of a store; 0 keeps all
+	// Exec is set by Open, when it is not nil, to what runs a statement in the database.
+	Exec *func(statement string)
 }
 
 // Open returns an empty, migrated store of its own for a test, and closes it afterwards.
@@ -50,6 +52,8 @@ func Run(t *testing.T, open Open) {
 		{"DeletingAMailbox", deletingAll},
 		{"DeletingAtOnceCountsExactly", deletingAtOnce},
 		{"MailOfNobody", nobodysMail},
+		{"StoredAgainForOtherMailboxes", otherMailboxes},
+		{"LostLinesArePutBack", lostLines},
 		{"DropBefore", dropBefore},
 		{"OlderThanRetentionExpires", retention},
 		{"MigrateAgain", migrateAgain},

@@ -59,10 +59,10 @@ type Store struct {
 
 	inForce atomic.Pointer[set]
 
-	mu      sync.Mutex // whoever has it refreshes
+	mu      sync.Mutex // held during a refresh
 	checked time.Time
 	warned  map[string]time.Time
-	failed  map[string]stamps // pairs that were complained of
+	failed  map[string]stamps // pairs whose error has been logged
 }
 
 // set is immutable.

@@ -153,8 +153,8 @@ func makeClasses(perMail int) []class {
 	return classes
 }
 
-// Begin starts one mail of a network. It takes no memory before the first byte; Close gives back whatever it took. shed
-// is called, from any goroutine, when the mail is given up because others need its room; Close it all the same.
+// Begin starts one mail of a client's network. It takes no memory before the first byte; Close releases everything it took. shed
+// is called, from any goroutine, when the mail is ended because others need its room; Close must be called then too.
 func (p *Pool) Begin(network netip.Prefix, shed func()) (*Buffer, error) {
 	if err := p.Full(); err != nil {
 		return nil, err
@@ -162,8 +162,8 @@ func (p *Pool) Begin(network netip.Prefix, shed func()) (*Buffer, error) {
 	return &Buffer{pool: p, network: network, onShed: shed, hash: sha256.New()}, nil
 }
 
-// Full says, for the answer to MAIL, whether another mail could be taken: nil or ErrFull. While there is memory it is
-// let in: most mails never need a file.
+// Full says, for the answer to MAIL, whether another mail could be accepted: nil or ErrFull. While there is memory the answer
+// is nil, because most mails never need a file.
 func (p *Pool) Full() error {
 	smallest := int64(p.classes[0].size)
 	if p.memory.used.Load()+smallest <= p.memory.limit {

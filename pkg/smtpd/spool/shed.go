@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// ErrShed says that the room of a mail was given to others. The SMTP answer is 421 4.3.1.
+// ErrShed says that a mail was ended to make room for others. The SMTP reply is 421 4.3.1.
 var ErrShed = errors.New("the upload was ended: it makes too little progress, and its room is needed")
 
-// takeDisk accounts n bytes of temporary files for b. When the bound is reached it takes them from uploads that do not
-// get on; false when there is none. nil stands for a mail that has nothing yet.
+// takeDisk accounts n bytes of temporary files for b. When the bound is reached, it takes them from uploads that make too
+// little progress; it returns false when there is none. b is nil for a mail that has nothing yet.
 func (p *Pool) takeDisk(b *Buffer, n int64) bool {
 	for !p.disk.take(n) {
 		victim := p.shedOne(b)
@@ -34,9 +34,9 @@ type candidate struct {
 	over   bool // its network has more than its share
 }
 
-// shedOne takes the room of one upload on disk: of a network that has more than its share first, and the one that has
-// stood still for longest first. Within its share, and for an upload of the same network, only one that has stood
-// still for a while goes: else uploads would take each other's room and none would ever end.
+// shedOne ends one upload that is on disk and takes its room. Uploads of networks with more than their share come first, and among
+// these the one that has stood still for longest. An upload of a network within its share, or of the same network as b, is
+// ended only if it has stood still for a while; otherwise uploads would take each other's room, and none would finish.
 func (p *Pool) shedOne(b *Buffer) *Buffer {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -70,8 +70,8 @@ func (p *Pool) shedOne(b *Buffer) *Buffer {
 	return nil
 }
 
-// lose gives up the mail and its room; the pool is locked. false: the mail is being written or read just now, or is
-// whole, so that the log may have it soon.
+// lose ends the mail and releases its room; the pool is locked. It returns false if the mail is being written or read at this
+// moment, or is complete, so that the log may have it soon.
 func (b *Buffer) lose() bool {
 	if !b.mu.TryLock() {
 		return false

@@ -35,7 +35,7 @@ func (d *driver) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		if n == 1 { // not for what the next try cures
+		if n == 1 { // not if the second attempt succeeds
 			d.logger.Warn("cannot read the marks; mail that was delivered several times waits until they can be read", "bucket", stream.MarksBucket, "reason", err)
 		}
 		wait.For(ctx, d.pace.Backoff(n))

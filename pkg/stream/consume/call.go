@@ -14,8 +14,8 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 )
 
-// work does jobs until there are none any more. When ctx ends nothing is waited for any longer; handling is the context of
-// the handler, which lives a little longer so that what is under way can be committed.
+// work does jobs until there are no more. When ctx ends, it does not wait for further ones. handling is the context of the
+// handler, which ends a little later, so that work in progress can be committed.
 func (d *driver) work(ctx, handling context.Context) {
 	for j := range d.jobs {
 		switch {
@@ -93,7 +93,7 @@ func (d *driver) purged(ctx context.Context, m *stream.Message) bool {
 	return errors.Is(err, record.ErrNotFound)
 }
 
-// finish ends our hold of a delivery with the given word to the server. An unheard word is no loss: the message is
+// finish settles a delivery with the given answer to the server. If the answer does not arrive, nothing is lost: the message is
 // delivered again, and storing its mails again changes nothing.
 func (e *engine) finish(d *delivery, word func() error) {
 	e.held.drop(d)

@@ -35,8 +35,8 @@ func (d *discovery) run(ctx context.Context, start func(shard int, fetch func(co
 	}
 }
 
-// round looks for the consumer of every shard that the log has. They are asked at the same time: one that does not answer
-// stops only itself.
+// round looks for the consumer of every shard that the log has, at the same time, so that a shard that does not answer
+// does not delay the others.
 func (d *discovery) round(ctx context.Context, start func(int, func(context.Context))) {
 	shards, err := stream.Shards(ctx, d.js)
 	if err == nil && len(shards) == 0 {
@@ -81,7 +81,7 @@ func (d *discovery) find(ctx context.Context, shard int) (*jetstream.ConsumerInf
 	return consumer.CachedInfo(), nil
 }
 
-// missing says once what is waited for. A shard that is consumed already says so itself when it is away.
+// missing logs once what the worker waits for. For a shard that is consumed already, its fetcher logs when it does not answer.
 func (d *discovery) missing(ctx context.Context, name string, err error) {
 	shard, _ := stream.Shard(name)
 	if said := name + err.Error(); !d.known[shard] && d.waiting != said && ctx.Err() == nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/internal/settle"
 )
 
-// driver gives a settler its clock, its connection and its goroutines, and does what it says.
+// driver gives a settler its clock, its connection and its goroutines, and carries out its effects.
 type driver struct {
 	*engine
 	jobs   chan *settle.Job

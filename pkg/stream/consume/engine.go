@@ -68,8 +68,8 @@ func newEngine(nc *nats.Conn, cfg Config, handler Handler, logger *slog.Logger, 
 	return e, nil
 }
 
-// run starts what works and whatever find starts, and returns when ctx has ended (or find has returned and what it started
-// is through) and everything in hand is settled.
+// run starts the goroutines of the engine and those that find starts. It returns when everything that was fetched is settled, after
+// ctx has ended or all that find started has ended.
 func (e *engine) run(ctx context.Context, find func(context.Context, func(shard int, fetch func(context.Context)))) {
 	d := e.driver
 	handling, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -104,8 +104,8 @@ func (e *engine) run(ctx context.Context, find func(context.Context, func(shard 
 	others.Wait()
 }
 
-// returnAll gives what could not be settled to whoever consumes next. Not earlier: while our own fetch is still open it
-// would come straight back.
+// returnAll returns messages that could not be settled to the log, for the next consumer. This must not happen earlier: while this
+// process's own fetch is open, they would be delivered to it again.
 func (e *engine) returnAll() {
 	for _, m := range ask(e.driver, (*settle.Settler).Returned) {
 		for _, taken := range m.Deliveries {

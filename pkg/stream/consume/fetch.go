@@ -63,7 +63,7 @@ func (f *fetcher) fetchAll(ctx context.Context, consumer jetstream.Consumer) (fe
 		}
 		want := f.cfg.BatchMails // each has one mail at least
 		if f.passed {
-			// Only what other processes let go may still come; all else is live mail, not ours.
+			// Only messages that other processes return may still come; everything else is live mail, which is not part of it.
 			wait.For(ctx, f.pace.Look)
 			want = 1
 		}
@@ -93,8 +93,8 @@ func (f *fetcher) fetchWait() time.Duration {
 	return 30 * time.Second
 }
 
-// heartbeat makes the server speak while a fetch waits: what it does not know any more, after a restart, is
-// noticed after two of them.
+// heartbeat makes the server send a sign of life while a fetch waits. If the server has forgotten the fetch, after a restart, this is
+// noticed when two heartbeats are missing.
 const heartbeat = 2 * time.Second
 
 func (f *fetcher) fetchOptions(open context.Context) []jetstream.FetchOpt {
@@ -105,8 +105,8 @@ func (f *fetcher) fetchOptions(open context.Context) []jetstream.FetchOpt {
 	return opts
 }
 
-// receive gives the settler what the fetch brings; cancel ends the fetch. Everything is taken at once, so that all we were
-// given is extended.
+// receive passes the messages of a fetch to the settler; cancel ends the fetch. Messages are taken over as soon as they arrive, so that
+// the deadline of each of them is extended.
 func (f *fetcher) receive(ctx context.Context, in <-chan jetstream.Msg, cancel func()) (got int) {
 	idle := time.NewTimer(time.Hour)
 	idle.Stop()

@@ -85,7 +85,7 @@ func (h *held) extend(ctx context.Context, interval time.Duration) {
 		}
 		h.mu.Unlock()
 		for _, d := range all {
-			// Lost with the connection, it is told again next time; an acknowledged one refuses by itself.
+			// An error is harmless: after a lost connection it is sent again next time, and an acknowledged message needs it no more.
 			_ = d.msg.InProgress()
 		}
 	}

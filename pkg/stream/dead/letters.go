@@ -23,19 +23,19 @@ var ErrNotFound = errors.New("no such dead letter")
 type Letter struct {
 	// ID is zero when the envelope could not be decoded; Key then still names the dead letter.
 	ID ulid.ULID
-	// Key is the id in text, or what else the mail was sent under.
+	// Key is the id as text, or if it has none the message id under which the mail was published.
 	Key      string
-	Reason   string
-	Attempts uint64
-	// Died is when it became a dead letter, Accepted when the log had taken the mail.
+	Reason   string // why it could not be handled
+	Attempts uint64 // deliveries before it became a dead letter
+	// Died is when it became a dead letter, Accepted when the log took the mail.
 	Died     time.Time
 	Accepted time.Time
-	// Stream and Sequence are where the mail stood in the log.
+	// Stream and Sequence are where the mail was in the log.
 	Stream   string
 	Sequence uint64
-	// DeadSequence is where the copy stands in MAIL_DEAD.
+	// DeadSequence is where the copy is in MAIL_DEAD.
 	DeadSequence uint64
-	// Retries is how often it had been retried before.
+	// Retries is how often it was retried before.
 	Retries int
 	// Message has the envelope and Open. After List it lacks Raw; when the envelope could not be decoded, it
 	// has nothing but Raw.
@@ -117,7 +117,8 @@ func (d *Letters) Get(ctx context.Context, key string) (Letter, error) {
 	return d.read(ctx, found[len(found)-1])
 }
 
-// Drop removes a dead letter for good. It leaves a tombstone that says who did so: else audits would miss the mail.
+// Drop removes a dead letter for good. It leaves a tombstone that says who did so; otherwise audits would report the mail as
+// missing.
 func (d *Letters) Drop(ctx context.Context, key, who, why string) error {
 	found, err := d.copies(ctx, key)
 	if err != nil {
@@ -132,7 +133,8 @@ func (d *Letters) Drop(ctx context.Context, key, who, why string) error {
 	return d.remove(ctx, found)
 }
 
-// remove deletes dead letters, the parts before the head: what is interrupted can be found and done again.
+// remove deletes dead letters, the parts before the head, so that after an interruption the head is still found and the rest can be
+// deleted.
 func (d *Letters) remove(ctx context.Context, heads []uint64) error {
 	s, err := d.js.Stream(ctx, stream.DeadStream)
 	if err != nil {

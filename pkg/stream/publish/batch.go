@@ -22,8 +22,8 @@ const (
 	// stagedAhead parts may be on their way at once; each is acknowledged when it is staged. The stream's ingest queue
 	// (128 MiB on an unconfigured server) is shared by all ingresses, and what overruns it is lost.
 	stagedAhead = 4
-	// commitWaits times longer than for a part is waited for the commit: the server writes the whole mail once more
-	// before it answers.
+	// commitWaits is how many times longer to wait for the commit than for a part, because the server writes the whole mail once
+	// more before it answers.
 	commitWaits = 4
 )
 
@@ -37,8 +37,8 @@ type batch struct {
 	beforeCommit func()
 }
 
-// send publishes the batch; without parts the head is an ordinary message. The error is for what is wrong on this side:
-// a part that cannot be read.
+// send publishes the batch; without parts the head is an ordinary message. The only error is that a part cannot be read
+// on this side.
 func (b batch) send(ctx context.Context, head *nats.Msg, parts iter.Seq2[*nats.Msg, error]) (answer, error) {
 	t := b.replies.open(stagedAhead + 1)
 	defer t.close()

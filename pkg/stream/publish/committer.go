@@ -92,7 +92,7 @@ func newCommitter(l limits) *committer {
 	return &committer{limits: l, attempts: make(map[uint64]*pack)}
 }
 
-// take fetches what is to be done.
+// take returns the actions that have been collected.
 func (c *committer) take() effects {
 	out := c.out
 	c.out = effects{}
@@ -129,7 +129,7 @@ func (c *committer) tick(now time.Time) {
 	c.advance(now)
 }
 
-// link tells it whether there is a connection. What is on its way when there is none any more will not be answered.
+// link tells the committer whether there is a connection. Attempts that are on their way when it is lost will not be answered.
 func (c *committer) link(now time.Time, up bool) {
 	c.up = up
 	for _, p := range c.packs {
@@ -143,8 +143,8 @@ func (c *committer) link(now time.Time, up bool) {
 	c.advance(now)
 }
 
-// leave ends the part of a mail whose Publish gives up, and says what is known about it. A mail of a pack may yet be
-// stored with the others as long as one of them waits.
+// leave removes a mail whose Publish no longer waits, and returns what is known about it. While another mail of its pack is
+// awaited, it may still be stored together with that one.
 func (c *committer) leave(now time.Time, it *item, cause error) error {
 	c.part(it)
 	err := c.farewell(it, cause)
@@ -152,7 +152,7 @@ func (c *committer) leave(now time.Time, it *item, cause error) error {
 	return err
 }
 
-// part takes a mail out of what is awaited.
+// part removes a mail from those that are awaited.
 func (c *committer) part(it *item) {
 	it.decided = true
 	if it.pack != nil {
@@ -163,7 +163,7 @@ func (c *committer) part(it *item) {
 	c.out.release += it.size
 }
 
-// farewell is what a mail that has parted is told.
+// farewell is the error for a mail that is no longer awaited.
 func (c *committer) farewell(it *item, cause error) error {
 	p, last := it.pack, it.last
 	outside := p == nil
@@ -185,7 +185,7 @@ func (c *committer) farewell(it *item, cause error) error {
 	return unconfirmed(last)
 }
 
-// expire gives up the mails whose time is over.
+// expire removes the mails whose deadline has passed.
 func (c *committer) expire(now time.Time) {
 	c.earliest = time.Time{}
 	var over []*item
@@ -204,7 +204,7 @@ func (c *committer) expire(now time.Time) {
 	for _, p := range c.packs {
 		look(p.items)
 	}
-	for _, it := range over { // before anyone is told: nobody awaits a pack any more when all of it parts at once
+	for _, it := range over { // before the first farewell: if all mails of a pack expire now, none of them awaits it any more
 		c.part(it)
 	}
 	for _, it := range over {

@@ -11,23 +11,24 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// pack is the mails of one message of the log. It owns a copy of their bytes: a Publish that has given up never waits
-// for it, and every attempt sends the same bytes under the same id.
+// pack has the mails of one message of the log. It owns a copy of their bytes, so a Publish can return at its deadline without
+// waiting for the pack, and every attempt sends the same bytes under the same id.
 type pack struct {
 	items     []*item
 	envelopes [][]byte
 	payload   []byte
 	copy      int // 1, or n for the message <id>/n
 	tries     int
-	// attempt is the number of the one on its way, 0 while none is; due is when it is given up, or when the next one
-	// may be made.
+	// attempt is the number of the attempt that is on its way, 0 if there is none. due is when that attempt times out, or when
+	// the next one may be made.
 	attempt uint64
 	due     time.Time
 	begun   time.Time // the first attempt
 	awaited int       // mails whose Publish still waits
 	unsure  bool      // an attempt may have stored it
 	last    error     // why it is not stored yet
-	// sending: an attempt is being written to the connection, so the payload must stay as it is, decided or not.
+	// sending counts attempts that are being written to the connection. Until then the payload must not change, even if the pack
+	// is decided.
 	sending int
 	dropped bool
 }

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// answered tells it what the log said to an attempt. A late acknowledgement counts as well as one in time: the bytes are
-// the same. Any other late answer is about something that is past.
+// answered tells the committer the log's answer to an attempt. A late acknowledgement counts like one in time, because the bytes are
+// the same. Any other late answer is ignored.
 func (c *committer) answered(now time.Time, number uint64, a answer) {
 	p := c.attempts[number]
 	if p == nil || number != p.attempt && classify(a) != stored {
@@ -92,7 +92,7 @@ func (c *committer) refused(now time.Time, p *pack, a answer) {
 	c.drop(p)
 }
 
-// conclude ends a pack with one word to all who wait for it.
+// conclude ends a pack with the same result for all of its mails.
 func (c *committer) conclude(now time.Time, p *pack, err error) {
 	c.tellAll(p, err)
 	c.drop(p)

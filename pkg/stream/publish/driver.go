@@ -10,7 +10,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// driver gives one shard's committer its clock, its connection and its callers, and does what it says.
+// driver gives one shard's committer its clock, its connection and its callers, and carries out its actions.
 type driver struct {
 	publisher *Publisher
 	shard     *shard
@@ -135,7 +135,7 @@ func (d *driver) next(timer *time.Timer) []attempt {
 	return sends
 }
 
-// publish waits for the word about a mail.
+// publish waits for the result of a mail.
 func (d *driver) publish(ctx context.Context, it *item) error {
 	it.home.Store(d)
 	d.tell(func(c *committer, now time.Time) { c.add(now, it) })

@@ -134,8 +134,8 @@ func (l *largeMail) settle(a answer) (result outcome, done bool, err error) {
 	return result, false, nil
 }
 
-// word is what the sender is told when no more attempt follows: err says that the mail is not in the log, which holds only
-// when every attempt before was answered. Who was unsure stays unsure.
+// word is the final error for the sender. err says that the mail is not in the log, which is certain only if every attempt was
+// answered. Otherwise the error is "unconfirmed".
 func (l *largeMail) word(err, reason error) error {
 	if l.unsure {
 		return unconfirmed(reason)
@@ -143,7 +143,7 @@ func (l *largeMail) word(err, reason error) error {
 	return err
 }
 
-// attempt publishes the batch once. The error is for what is wrong on this side: the mail cannot be read.
+// attempt publishes the batch once. The only error is that the mail cannot be read on this side.
 func (l *largeMail) attempt(ctx context.Context) (answer, error) {
 	b := batch{
 		nc: l.p.nc, replies: l.p.replies, wait: l.p.answerWait, lost: l.p.link.disconnected(),

@@ -19,24 +19,25 @@ import (
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
-// Mail is one mail to publish: its envelope, complete but for parts and requires, and its raw bytes, either Raw
-// or Body. Envelope.Size says how long they are. Neither is touched after Publish has returned.
+// Mail is one mail to publish: its envelope and its raw bytes, in either Raw or Body. Envelope.Size is their length.
+// Neither is used after Publish has returned.
 type Mail struct {
-	Envelope *mailv1.Envelope // complete but for parts and requires
-	Raw      []byte           // the mail, or
-	Body     io.ReaderAt      // where to read it
+	Envelope *mailv1.Envelope // complete except for parts and requires
+	Raw      []byte           // the bytes of the mail, if they are in memory
+	Body     io.ReaderAt      // the bytes of the mail, if Raw is nil
 }
 
-// Config bounds the publisher. Zero values mean the defaults.
+// Config bounds the publisher. Zero values mean the defaults in brackets.
 type Config struct {
-	// AllowUnsynced accepts a log that acknowledges before its fsync, or of which that is unknown.
+	// AllowUnsynced accepts a log that acknowledges before its fsync, or of which this is unknown.
 	AllowUnsynced bool
-	// Deadline is how long Publish tries (60 s; RFC 5321 lets the client wait for ten minutes).
+	// Deadline is how long Publish tries [60 s; RFC 5321 lets the client wait for ten minutes].
 	Deadline time.Duration
-	// MaxInflightBytes bounds the small mails that wait for the log at once (128 MiB).
+	// MaxInflightBytes bounds the bytes of small mails that wait for the log at the same time [128 MiB].
 	MaxInflightBytes int64
-	// MaxLarge is how many large mails are published at once (1); others wait for their turn. A shard does nothing else
-	// while it commits one, so two at once double what small mail waits for them, and save less than a tenth of the time.
+	// MaxLarge is how many large mails are published at the same time [1]; others wait for their turn. A shard does nothing else
+	// while it commits a large mail. So two at the same time double the wait of small mail, and save less than a tenth of the
+	// time.
 	MaxLarge int
 }
 
@@ -60,7 +61,7 @@ type Publisher struct {
 	moving  sync.Mutex // held while mails go from one shard to another
 }
 
-// New makes a publisher; nothing is published before Run runs.
+// New makes a publisher. It publishes nothing until Run is called.
 func New(nc *nats.Conn, cfg Config, logger *slog.Logger, reg prometheus.Registerer) *Publisher {
 	cfg.Deadline = cmp.Or(cfg.Deadline, 60*time.Second)
 	cfg.MaxInflightBytes = cmp.Or(cfg.MaxInflightBytes, 128<<20)

@@ -7,15 +7,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// horizon is how far a shard must reach: what it acknowledged to this process it has, until retention purges it, and its last
-// sequence never falls.
+// horizon is the sequence that a shard must have reached, because it acknowledged it to this process. Retention may purge old
+// messages, but the last sequence of a stream never decreases.
 type horizon struct {
 	created time.Time
 	acked   uint64 // the highest sequence acknowledged
 	asked   uint64 // the same when the stream was last asked about itself
 }
 
-// asking notes what the answer to a question that leaves now must reach.
+// asking notes the sequence that the answer to a request sent now must have reached.
 func (s *shard) asking() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -29,9 +29,9 @@ func (s *shard) acknowledged(sequence uint64) {
 	s.horizon.acked = max(s.horizon.acked, sequence)
 }
 
-// reaches raises the alarm when the stream is shorter than what it acknowledged, or another one: mail that got 250 is gone. It
-// is called with the lock held. The alarm stays until this process ends; mail is taken all the same, the storers look after what
-// is there.
+// reaches raises an alarm when the stream is shorter than what it acknowledged, or was created again: mail that got 250 is lost. It
+// is called with the lock held. The alarm stays until this process ends. Mail is still accepted, and the storers audit
+// what is there.
 func (s *shard) reaches(info *jetstream.StreamInfo) {
 	h := &s.horizon
 	again := !h.created.IsZero() && !info.Created.Equal(h.created)

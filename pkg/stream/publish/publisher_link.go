@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// link follows the connection: whoever waits for an answer learns at once that it will not come, and whoever
-// has something to send learns when it can.
+// link follows the state of the connection: a goroutine that waits for an answer learns at once when none can come, and one
+// that has something to send learns when it can.
 type link struct {
 	nc    *nats.Conn
 	mu    sync.Mutex

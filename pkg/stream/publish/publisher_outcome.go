@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// answer is what the log said to a publish, or why it said nothing.
+// answer is the log's answer to a publish, or the reason why there was none.
 type answer struct {
 	Stream    string `json:"stream"`
 	Sequence  uint64 `json:"seq"`
@@ -19,7 +19,7 @@ type answer struct {
 	Count     int    `json:"count"`
 	Error     *refusal
 
-	// lost is set when nothing was heard: a timeout, a lost connection, nobody listening.
+	// lost is set when there was no answer: a timeout, a lost connection, no responder.
 	lost error
 }
 
@@ -92,7 +92,8 @@ const (
 	codeTooManyBatches     = 10210
 )
 
-// classify is the table of outcomes. What is not in it is unsure: never believed to be stored, never given up early.
+// classify is the table of outcomes. An answer that is not in it is unsure: the mail is not assumed to be stored, and attempts
+// continue until the deadline.
 func classify(a answer) outcome {
 	switch {
 	case errors.Is(a.lost, errNoResponders):

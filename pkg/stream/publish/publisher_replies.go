@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// replies gives each answer of the log to whoever waits for it, over one subscription.
+// replies passes each answer of the log to the listener that waits for it, over one subscription.
 type replies struct {
 	prefix    string
 	sub       *nats.Subscription
@@ -40,7 +40,7 @@ func (r *replies) deliver(msg *nats.Msg) {
 	r.mu.Lock()
 	hear := r.listeners[id]
 	r.mu.Unlock()
-	if hear != nil { // else it is of an attempt that was given up
+	if hear != nil { // else the answer is for an attempt that is no longer awaited
 		hear(n, parse(msg))
 	}
 }

@@ -22,8 +22,8 @@ func ForgetReplays(ctx context.Context, nc *nats.Conn) ([]string, error) {
 	return replays.Sweep(ctx, stream.JetStream(nc))
 }
 
-// ReplayRange says since when a replay of that name has been under way and what it reads, such as MAIL_0:101-200; "" when there
-// is none, so that a new one would be started.
+// ReplayRange says since when a replay of that name has been running and which range it reads, such as MAIL_0:101-200. The range is
+// "" if there is no such replay, so that a new one would be started.
 func ReplayRange(ctx context.Context, nc *nats.Conn, name string) (since time.Time, ranges string, err error) {
 	kv, err := stream.JetStream(nc).KeyValue(ctx, stream.ReplayBucket)
 	if err != nil {
@@ -46,7 +46,7 @@ func ReplayRange(ctx context.Context, nc *nats.Conn, name string) (since time.Ti
 	return reg.Created, strings.Join(texts, ", "), nil
 }
 
-// sweep lets go of abandoned replays now and then, in the one janitor that leads.
+// sweep removes abandoned replays from time to time, in the janitor that has the lease.
 func (j *Janitor) sweep(ctx context.Context) error {
 	if !j.Leads() || time.Since(j.swept) < sweepEvery {
 		return nil

@@ -46,7 +46,7 @@ func inject(ctx context.Context, f *fleet.Fleet, l *loads, c config) (int, error
 	for n := 0; ; n++ {
 		over := c.faults > 0 && n == c.faults || c.faults == 0 && time.Now().After(end)
 		if over && (!c.storage || n >= kinds) {
-			return n, nil
+			return n, hurt.end(ctx)
 		}
 		// Drawn before anything is done, so that the sequence depends on the seed alone.
 		if len(deck) == 0 {

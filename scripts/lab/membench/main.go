@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"regexp"
@@ -23,11 +22,12 @@ import (
 
 const usage = `scripts/bench memory [flags]
 
-Resident memory of an allinone: at its peak while mail comes in as fast as it is taken, idle some time after the last mail is
+Resident memory of an allinone, or of nats-server as a process of its own (-nats): at its peak while mail comes in as fast as it is taken, idle some time after the last mail is
 stored, and at its peak after a restart with the same data and two full audits. Rows: as it is; with GOGC=100, which is what
-Go does by default; with GOMEMLIMIT=512MiB, a limit.
+Go does by default; with GOMEMLIMIT=512MiB, a limit. nats-server has GOMEMLIMIT=1GiB in compose, and next to it no limit.
 
-    scripts/bench memory -large 800 -small 100000 -idle 10m`
+    scripts/bench memory -large 800 -small 100000 -idle 10m
+    scripts/bench memory -nats -large 800 -small 100000 -idle 10m`
 
 // row is one way to run it.
 type row struct {
@@ -38,6 +38,7 @@ type row struct {
 type settings struct {
 	large, small int
 	idle         time.Duration
+	nats         bool
 }
 
 func main() {
@@ -46,6 +47,7 @@ func main() {
 	fs.IntVar(&s.large, "large", 120, "mails of 10 MB")
 	fs.IntVar(&s.small, "small", 20_000, "mails of 20 KB")
 	fs.DurationVar(&s.idle, "idle", 30*time.Second, "how long to wait after the last mail is stored")
+	fs.BoolVar(&s.nats, "nats", false, "measure nats-server as a process of its own, not an allinone")
 	bench.Usage(fs, usage)
 	_ = fs.Parse(os.Args[1:]) // ExitOnError
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -62,7 +64,7 @@ func (s settings) run(ctx context.Context) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	bench.Progress("building allinone and sluicectl")
+	bench.Progress("building the services")
 	binaries, err := fleet.Build(dir)
 	if err != nil {
 		return err
@@ -70,14 +72,26 @@ func (s settings) run(ctx context.Context) error {
 	fmt.Printf("%d mails of 10 MB, then %d of 20 KB, then %v of nothing, then a restart and two audits; MiB\n", s.large, s.small, s.idle)
 	var t bench.Table
 	t.Row("", "large s", "small s", "CPU s", "peak", "idle", "restarted, audited")
-	for _, r := range []row{{"as it is", nil}, {"GOGC=100", []string{"GOGC=100"}}, {"GOMEMLIMIT=512MiB", []string{"GOMEMLIMIT=512MiB"}}} {
-		m := &measurement{settings: s, binaries: binaries, dir: filepath.Join(dir, "data")}
-		cells, err := m.run(ctx, r)
+	rows, prepare := []row{{"as it is", nil}, {"GOGC=100", []string{"GOGC=100"}}, {"GOMEMLIMIT=512MiB", []string{"GOMEMLIMIT=512MiB"}}}, newAllinone
+	if s.nats {
+		rows, prepare = []row{{"GOMEMLIMIT=1GiB", []string{"GOMEMLIMIT=1GiB"}}, {"no limit", nil}}, newFleet
+	}
+	for _, r := range rows {
+		data := filepath.Join(dir, "data")
+		if err := os.MkdirAll(data, 0o700); err != nil {
+			return err
+		}
+		subject, err := prepare(binaries, data, r.env)
+		if err == nil {
+			m := &measurement{s, subject}
+			var cells []string
+			cells, err = m.run(ctx, r)
+			t.Row(append([]string{r.name}, cells...)...)
+		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
-		t.Row(append([]string{r.name}, cells...)...)
-		if err := os.RemoveAll(m.dir); err != nil {
+		if err := os.RemoveAll(data); err != nil {
 			return err
 		}
 	}
@@ -88,17 +102,14 @@ func (s settings) run(ctx context.Context) error {
 // measurement is one row.
 type measurement struct {
 	settings
-	binaries fleet.Binaries
-	dir      string
-	process  *fleet.Process
+	*subject
 }
 
 func (m *measurement) run(ctx context.Context, r row) ([]string, error) {
-	m.process = fleet.NewAllinone(m.binaries, m.dir, append([]string{"STREAM_MAX_BYTES=20GiB", "LOG_LEVEL=warn", "MAILBOX_ADDR=off"}, r.env...)...)
+	defer m.close()
 	if err := m.start(ctx); err != nil {
 		return nil, err
 	}
-	defer m.process.Kill() // in vain when it was stopped
 	large, err := m.load(ctx, m.large, "10MB")
 	if err != nil {
 		return nil, err
@@ -120,7 +131,7 @@ func (m *measurement) run(ctx context.Context, r row) ([]string, error) {
 	if err := m.process.Stop(time.Minute); err != nil {
 		return nil, err
 	}
-	if err := m.start(ctx); err != nil {
+	if err := m.again(ctx); err != nil {
 		return nil, err
 	}
 	for range 2 {
@@ -133,17 +144,10 @@ func (m *measurement) run(ctx context.Context, r row) ([]string, error) {
 	for _, n := range []int{peak, idle, again} {
 		cells = append(cells, strconv.Itoa(n))
 	}
-	return cells, m.process.Stop(time.Minute)
+	return cells, nil
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.0f", d.Seconds()) }
-
-func (m *measurement) start(ctx context.Context) error {
-	if err := m.process.Start(); err != nil {
-		return err
-	}
-	return m.process.Ready(ctx)
-}
 
 // load sends mail and waits until it is stored; it returns how long the sending took.
 func (m *measurement) load(ctx context.Context, count int, size string) (time.Duration, error) {
@@ -151,7 +155,7 @@ func (m *measurement) load(ctx context.Context, count int, size string) (time.Du
 		return 0, nil
 	}
 	began := time.Now()
-	if _, err := m.ctl(ctx, "load", "-to", m.process.Addrs["smtp"], "-count", strconv.Itoa(count), "-sizes", size, "-conns", "8", "-resend", "5"); err != nil {
+	if _, err := m.ctl(ctx, "load", "-to", m.smtp, "-count", strconv.Itoa(count), "-sizes", size, "-conns", "8", "-resend", "5"); err != nil {
 		return 0, err
 	}
 	took := time.Since(began)
@@ -171,17 +175,6 @@ func (m *measurement) load(ctx context.Context, count int, size string) (time.Du
 }
 
 var unstored = regexp.MustCompile(`"unstored_messages": ?0\b`)
-
-func (m *measurement) ctl(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, m.binaries.Path("sluicectl"), args...)
-	cmd.Env = append(os.Environ(), "SLUICE_DATA="+m.dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		err = fmt.Errorf("sluicectl %v: %w\n%s", args, err, out)
-	}
-	return string(out), err
-}
 
 // memory is a line of the process's status, in MiB.
 func (m *measurement) memory(line string) int {

@@ -23,11 +23,12 @@ func SafeName(name string) string {
 			return -1
 		case unicode.Is(unicode.Cf, r): // zero width, soft hyphen, tags
 			return -1
-		case unicode.IsSpace(r), strings.ContainsRune(`<>:"|?*`, r):
+		case strings.ContainsRune(`<>:"|?*`, r):
 			return '_'
 		}
 		return r
 	}, name)
+	name = strings.Join(strings.Fields(name), " ") // many spaces would hide the ending
 	name = strings.Trim(name, ". _")
 	if len(name) <= maxName {
 		return name

@@ -91,7 +91,7 @@ func TestWhoLeavesTakesNobodyAlong(t *testing.T) {
 	})
 }
 
-// TestAQuestionThatIsNeverAnsweredEnds: a database that hangs must not keep a key for ever.
+// TestAQuestionThatIsNeverAnsweredEnds: a database that hangs must not keep a key indefinitely.
 func TestAQuestionThatIsNeverAnsweredEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f flights[string, int]

@@ -149,16 +149,17 @@ func TestLargeMailIsReadFromAFile(t *testing.T) {
 
 func TestSafeName(t *testing.T) {
 	for name, want := range map[string]string{
-		"report.pdf":                         "report.pdf",
-		"../../etc/passwd":                   "passwd",
-		`C:\Windows\system.ini`:              "system.ini",
-		".htaccess":                          "htaccess",
-		"a\r\nb\x00.txt":                     "ab.txt",
-		"\u202egpj.exe":                      "gpj.exe",
-		"x\u200b.txt":                        "x.txt",
-		`a"b<c>.txt`:                         "a_b_c_.txt",
-		"..":                                 "",
-		"Grüße aus Köln.txt":                 "Grüße_aus_Köln.txt",
+		"report.pdf":            "report.pdf",
+		"../../etc/passwd":      "passwd",
+		`C:\Windows\system.ini`: "system.ini",
+		".htaccess":             "htaccess",
+		"a\r\nb\x00.txt":        "ab.txt",
+		"\u202egpj.exe":         "gpj.exe",
+		"x\u200b.txt":           "x.txt",
+		`a"b<c>.txt`:            "a_b_c_.txt",
+		"..":                    "",
+		"Grüße aus Köln.txt":    "Grüße aus Köln.txt",
+		"invoice.pdf" + strings.Repeat(" ", 200) + ".exe": "invoice.pdf .exe",
 		"bad\xff.txt":                        "bad\uFFFD.txt",
 		strings.Repeat("ü", 10_000) + ".png": strings.Repeat("ü", 73) + ".png",
 	} {

@@ -80,7 +80,7 @@ func Prepare(mails []mailstore.Mail, oldest uint32, p *mailstore.Packer) (*Batch
 			m.Body, m.Codec = b.rooms.pack(m.Raw)
 		}
 		b.addInbox(m)
-		m.Refs = max(1, m.Refs) // one without recipients, which no ingress of ours sends, is not a deleted one
+		m.Refs = max(1, m.Refs) // a mail without recipients, which Sluice's ingress never sends, must not count as deleted
 	}
 	b.sortInbox()
 	return b, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -17,7 +18,8 @@ import (
 const deleteAtOnce = 200
 
 const (
-	emptyLine = "UPDATE inbox SET state=2, rcpt='', sender='', hdr_from='', hdr_to='', subject='', charset='', content_type='', has_attach=0, size=0, flags=0, ip='' WHERE state<2 AND mbox=? AND "
+	emptyLine = "UPDATE inbox SET state=2, flags=?, rcpt='', sender='', hdr_from='', hdr_to='', subject='', charset='', content_type='', has_attach=0, size=0, ip='' WHERE state<2 AND mbox=? AND "
+	isOurs    = "SELECT COUNT(*) FROM inbox WHERE state=2 AND flags=? AND mbox=? AND "
 	unref     = "UPDATE mail SET refs=refs-1 WHERE refs>0 AND "
 	emptyMail = "UPDATE mail SET envelope='' WHERE "
 )
@@ -32,12 +34,13 @@ func (s *Store) Delete(ctx context.Context, mailbox string, ids ...ulid.ULID) ([
 func (s *Store) delete(ctx context.Context, mailbox string, ids []ulid.ULID) (gone []ulid.ULID, err error) {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, ulid.ULID.Compare) // everybody locks in this order
-	mbox := mailstore.Mbox(mailbox)
+	d := deletion{mbox: mailstore.Mbox(mailbox), number: rand.Int64()}
 	err = rows.Again(ctx, func() error {
 		gone = gone[:0]
+		defer func() { d.again = true }()
 		return s.dialect.Classify("deleting mail", s.dialect.Transaction(ctx, func(tx *sql.Tx) error {
 			for _, id := range slices.Compact(ids) {
-				deleted, err := s.deleteOne(ctx, tx, mbox, id)
+				deleted, err := s.deleteOne(ctx, tx, d, id)
 				if err != nil {
 					return err
 				}
@@ -54,20 +57,34 @@ func (s *Store) delete(ctx context.Context, mailbox string, ids []ulid.ULID) (go
 	return gone, nil
 }
 
+// deletion is a call of Delete. Its number stays in the flags of the lines that it has deleted: should the answer to its commit
+// be lost, its next attempt tells by it what was done.
+type deletion struct {
+	mbox   [16]byte
+	number int64
+	again  bool
+}
+
 // deleteOne empties and marks the line of a mail in a mailbox. The mail is locked before its line, as when it is stored, so
 // that two who delete it at once count down one after the other.
-func (s *Store) deleteOne(ctx context.Context, tx *sql.Tx, mbox [16]byte, id ulid.ULID) (bool, error) {
+func (s *Store) deleteOne(ctx context.Context, tx *sql.Tx, d deletion, id ulid.ULID) (bool, error) {
 	key := s.dialect.KeyArgs(id)
 	var refs int
 	err := tx.QueryRowContext(ctx, "SELECT refs FROM mail WHERE "+s.dialect.Key+s.dialect.Lock, key...).Scan(&refs)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return false, err
 	}
-	res, err := tx.ExecContext(ctx, emptyLine+s.dialect.Key, append([]any{mbox[:]}, key...)...)
+	line := append([]any{d.number, d.mbox[:]}, key...)
+	res, err := tx.ExecContext(ctx, emptyLine+s.dialect.Key, line...)
 	if err != nil {
 		return false, err
 	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
+	n, err := res.RowsAffected()
+	if err == nil && n == 0 && d.again {
+		err = tx.QueryRowContext(ctx, isOurs+s.dialect.Key, line...).Scan(&n)
+		return n > 0, err
+	}
+	if err != nil || n == 0 {
 		return false, err
 	}
 	if _, err := tx.ExecContext(ctx, unref+s.dialect.Key, key...); err != nil {

@@ -36,13 +36,13 @@ type Dialect struct {
 	// List and StoredSince are those of mailstore.Mailboxes, without bounds of their own.
 	List        func(ctx context.Context, mailbox string, q mailstore.Query) ([]mailstore.Entry, error)
 	StoredSince func(ctx context.Context, mailbox string, since time.Time, limit int) ([]mailstore.Entry, error)
-	// Lock is what a SELECT ends with that keeps others from changing what it has read.
+	// Lock is the end of a SELECT that locks the rows it reads against changes by others.
 	Lock string
-	// Uncount takes one mail of a day, its parameter, off counts.
+	// Uncount is the statement that subtracts one mail from counts; its parameter is the day.
 	Uncount string
-	// Classify wraps an error with what was being done and what to do about it.
+	// Classify wraps an error with what was being done and with its class.
 	Classify func(op string, err error) error
-	// Diagnose may know more about an error than it says; nil takes every error as it is.
+	// Diagnose may replace an error by a more exact one; nil leaves every error as it is.
 	Diagnose func(ctx context.Context, err error) error
 }
 

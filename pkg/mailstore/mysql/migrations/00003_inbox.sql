@@ -2,8 +2,8 @@
 -- One row per mail and mailbox. mbox is the first half of the SHA-256 of the mailbox. Addresses are VARBINARY: a
 -- collation would let one mailbox read another's mail. The primary key is the only unique key, because the storer
 -- relies on ON DUPLICATE KEY meaning this one. state is a set of bits: 1 a reader has seen the mail, 2 it was deleted from this
--- mailbox; then everything else that can be empty is. stored is when the mail was stored: mails become visible in this order.
--- hash and mail_id are what the ancestor called a mail.
+-- mailbox; then everything else that can be empty is, but flags, which is the number of the deletion. stored is when the mail
+-- was stored: mails become visible in this order. hash and mail_id are what the ancestor called a mail.
 CREATE TABLE IF NOT EXISTS inbox (
   mbox         BINARY(16) NOT NULL,
   id           BINARY(16) NOT NULL,

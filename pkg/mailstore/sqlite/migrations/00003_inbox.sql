@@ -1,7 +1,7 @@
 -- +goose Up
 -- One row per mail and mailbox. mbox is the first half of the SHA-256 of the mailbox. state is a set of bits: 1 a reader has
--- seen the mail, 2 it was deleted from this mailbox; then everything else that can be empty is. stored is when the mail was
--- stored: mails become visible in this order.
+-- seen the mail, 2 it was deleted from this mailbox; then everything else that can be empty is, but flags, which is the number of
+-- the deletion. stored is when the mail was stored: mails become visible in this order.
 CREATE TABLE inbox (
   mbox         BLOB NOT NULL,
   id           BLOB NOT NULL,

@@ -10,34 +10,35 @@ import (
 // Mark is an entry of stream.MarksBucket: what processes tell each other about one message. Its key says which consumer
 // and which message.
 type Mark struct {
-	// By is the process that handles the mails now. Empty: nobody does; the rest is known from before.
+	// By is the process that handles the mails now. Empty: none does; the other fields keep what is known of the message.
 	By string    `json:"by,omitempty"`
-	At time.Time `json:"at"`
+	At time.Time `json:"at"` // when it was written
 	// Delivered is how often the message had been delivered.
 	Delivered uint64 `json:"delivered,omitempty"`
-	// Mails are those that are handled, by their place in the message, from 0.
+	// Mails are those that are being handled, by their index in the message, from 0.
 	Mails []int `json:"mails,omitempty"`
-	// Singly: a process has ended with several of them, so they are handled one by one. Found says of which mails the own
-	// mark was found, and how often. Buried are dead letters already.
+	// Singly: a process has ended while it handled several of them, so they are now handled one by one. Found says how often
+	// a mark for a single mail was found, by the mail's index. Buried are the indexes of mails that are dead letters already.
 	Singly bool        `json:"singly,omitempty"`
 	Found  map[int]int `json:"found,omitempty"`
 	Buried []int       `json:"buried,omitempty"`
-	// Doubt is a process that asks whether By still lives: the log takes writes, and By has not refreshed its mark.
+	// Doubt names a process that has written to the entry because By did not refresh its mark in time; By removes it if it
+	// still runs.
 	Doubt string `json:"doubt,omitempty"`
 }
 
-// equal says whether both say the same, at whatever time.
+// equal says whether both say the same, apart from the time.
 func (k Mark) equal(o Mark) bool {
 	return k.By == o.By && k.Delivered == o.Delivered && maps.Equal(k.Found, o.Found) && k.Singly == o.Singly && k.Doubt == o.Doubt &&
 		slices.Equal(k.Mails, o.Mails) && slices.Equal(k.Buried, o.Buried)
 }
 
-// marks is what the settler knows of the entries in the bucket, and what they should become. An entry changes only as long
-// as it has the revision that is known: of two processes that want it, one gets it.
+// marks is what the settler knows of the entries in the bucket, and how they should change. A change succeeds only if the entry
+// still has the known revision, so of two processes that want an entry only one gets it.
 //
-// A process is believed to be dead when it has not refreshed its mark for some time, was doubted in the entry itself, and
-// has not refreshed it then either. Time counts only while there is a connection, and the doubt could be written: so an
-// outage of the log kills nobody.
+// A process is considered dead when it has not refreshed its mark for some time, another process has noted its doubt in the
+// entry, and the mark is not refreshed after that either. Only time with a connection counts, and the doubt must have been
+// written, so an outage of the log makes no process look dead.
 type marks struct {
 	listed  bool // the entries there were at the beginning are known
 	entries []*entry
@@ -57,11 +58,11 @@ type entry struct {
 	seen     uint64    // the newest revision that was told
 	since    time.Time // when that was
 	told     bool      // since the listing began
-	ended    bool      // its end was told, so that nothing older is still to come
+	ended    bool      // its deletion was reported, so nothing older can follow
 	want     *change
 }
 
-// change is what an entry should become; without a mark it goes.
+// change is what an entry should become; without a mark it is deleted.
 type change struct{ mark *Mark }
 
 // Write is one change, for the entry at that revision only; 0: there must be none.
@@ -71,7 +72,7 @@ type Write struct {
 	Mark     *Mark  // nil deletes the entry
 }
 
-// ErrConflict: the entry had another revision; what it is now was told before.
+// ErrConflict: the entry had another revision; its current state was reported before.
 var ErrConflict = errors.New("the entry was changed by another process")
 
 func (s *Settler) entry(p Place) *entry {

@@ -49,7 +49,7 @@ type Mail struct {
 
 func (it *Mail) size() int { return len(it.Raw) + len(it.EnvelopeBytes) }
 
-// suspicious: earlier attempts with this mail alone ended badly. It is handled plain, without derived columns.
+// suspicious: an earlier attempt with this mail alone failed badly. It is handled with Alone set, without optional steps.
 func (it *Mail) suspicious() bool { return it.panics > 0 || it.found > 0 }
 
 // shelf has the mails of a shard that wait for a call, in the order of the log.

@@ -19,37 +19,37 @@ type Settler struct {
 	suspects []*Message
 	trial    *task // of one of them
 	pauses   map[any]error
-	returned []*Message // for others to take when the worker has stopped
+	returned []*Message // given back to the log once the worker has stopped
 
 	marks // what the log's bucket says, see marks.go
 
 	out Effects
 }
 
-// Settings are what a settler is tuned by.
+// Settings are the parameters of a settler.
 type Settings struct {
-	Instance   string                        // this process
-	Workers    int                           // calls at once
-	BatchMails int                           // mails in one call at most
-	BatchBytes int                           // bytes in one call at most, as they stand in the log's messages
+	Instance   string                        // the name of this process
+	Workers    int                           // concurrent calls of the handler
+	BatchMails int                           // most mails in one call
+	BatchBytes int                           // most bytes in one call, as they are in the log's messages
 	Linger     time.Duration                 // how long mails may wait for a batch to fill
-	Grave      bool                          // there is one; else what cannot be handled is skipped
-	Backoff    func(tries int) time.Duration // before another attempt
-	Refresh    time.Duration                 // of the mark of a call that takes longer
-	Stale      time.Duration                 // without a refresh, a mark's process is doubted, then believed to be dead
+	Grave      bool                          // mail that cannot be handled becomes a dead letter; else it is skipped
+	Backoff    func(tries int) time.Duration // wait before another attempt
+	Refresh    time.Duration                 // how often the mark of a running call is refreshed
+	Stale      time.Duration                 // after this time without a refresh a process is doubted, and after as long again considered dead
 }
 
-// SuspectAfter deliveries a message is handled under a mark. Restarts and outages alone make that many, so it is no
-// evidence against any of its mails.
+// SuspectAfter is the number of deliveries after which a message is handled under a mark. Restarts and outages alone can cause that
+// many, so they do not prove that one of its mails is at fault.
 const SuspectAfter = 3
 
-// Effects are what a settler wants to be done.
+// Effects are the actions that a settler asks for.
 type Effects struct {
 	Jobs   []*Job     // by the worker goroutines, at most one more than there are; each ends with Answered, Buried, Gone or GaveUp
 	Writes []Write    // to the bucket, one at a time; ends with Written
 	Reads  []Place    // of a message from the log, one at a time; ends with Read
-	Acked  []*Message // every mail of it has its final verdict
-	Finals []Final    // to be told to whoever counts
+	Acked  []*Message // to be acknowledged: each of their mails has its final verdict
+	Finals []Final    // for counting
 	Notes  []Note     // to be logged
 	Faults int        // calls for a single mail that failed
 }

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// task is some mails on their way to their final verdicts: the handler is called with them until it has them.
+// task is a group of mails that wait for their final verdicts: the handler is called with them until each has one.
 type task struct {
 	mails  []*Mail  // without a verdict
 	doomed []burial // to be buried

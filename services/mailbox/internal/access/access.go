@@ -25,10 +25,10 @@ type Access struct {
 	now  func() time.Time
 }
 
-// Open lets everybody read and delete who knows a mailbox's address.
+// Open lets everybody who knows a mailbox's address read and delete its mail.
 func Open() *Access { return &Access{now: time.Now} }
 
-// ByToken lets those in who show a token signed by one of the secrets.
+// ByToken gives access to requests with a token that is signed by one of the secrets.
 func ByToken(secrets string) (*Access, error) {
 	keys, err := token.ParseKeys(secrets)
 	if err != nil {
@@ -40,7 +40,7 @@ func ByToken(secrets string) (*Access, error) {
 // IsOpen says whether no token is needed.
 func (a *Access) IsOpen() bool { return a.keys == nil }
 
-// Grant is what a request may do. The zero value may nothing.
+// Grant is what a request may do. The zero value allows nothing.
 type Grant struct {
 	all    bool
 	claims *token.Claims
@@ -51,10 +51,10 @@ func (g Grant) May(right token.Right, mailbox string) bool {
 	return g.all || g.claims.May(right, mailbox)
 }
 
-// Known says whether there was a valid token, or none is needed. Who is not known is told to show one (401).
+// Known says whether there was a valid token, or none is needed. Otherwise the answer is 401.
 func (g Grant) Known() bool { return g.all || g.claims != nil }
 
-// Mailboxes are those that the request's token names one by one: where a page may begin.
+// Mailboxes are those that the request's token names one by one, for the start page.
 func (g Grant) Mailboxes() []string {
 	if g.claims == nil {
 		return nil
@@ -122,8 +122,9 @@ func safe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }
 
-// sameOrigin: a browser sends a cookie by itself, so that with one alone nothing is changed unless the browser says that
-// one of our own pages asks. Requests from other sites have been refused before; this is for browsers that say nothing.
+// sameOrigin: a browser adds a cookie to requests of any page. So a request with only a cookie may change something only if the
+// browser says that it comes from one of the inbox's own pages. Requests that say they come from other sites have been
+// refused before; this is for browsers that say nothing.
 func sameOrigin(r *http.Request) bool {
 	if r.Header.Get("Sec-Fetch-Site") == "same-origin" {
 		return true

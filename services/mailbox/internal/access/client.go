@@ -20,13 +20,13 @@ type origin struct {
 
 type originKey struct{}
 
-// Client is the address of who asks; invalid when it cannot be told.
+// Client is the address of the client; invalid when it is unknown.
 func Client(ctx context.Context) netip.Addr {
 	o, _ := ctx.Value(originKey{}).(origin)
 	return o.addr
 }
 
-// IsHTTPS says whether the client's own connection is encrypted, by us or by a load balancer that we believe.
+// IsHTTPS says whether the client's own connection is encrypted, by this service or by a trusted load balancer.
 func IsHTTPS(r *http.Request) bool {
 	o, _ := r.Context().Value(originKey{}).(origin)
 	return r.TLS != nil || o.https
@@ -39,8 +39,8 @@ func (p Proxies) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// origin goes back over the proxies, the nearest first, as long as they are believed: whoever the last of those names is
-// the client. What stands before it the client may have written himself.
+// origin goes back through the chain of proxies, the nearest first, as long as they are trusted. The client is the address that the
+// last trusted proxy names. The client itself may have written any earlier entries of the header.
 func (p Proxies) origin(r *http.Request) origin {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

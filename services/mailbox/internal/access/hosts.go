@@ -9,10 +9,11 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
 )
 
-// Hosts are the names under which the service is reached; "*" is every name. Addresses and localhost always are.
+// Hosts are the host names that the service answers to; "*" is every name. It always answers to IP addresses and localhost.
 //
-// A page of somebody else whose name is made to resolve to our address (DNS rebinding) is of one origin with us for the
-// browser, and could read what only this machine may. It cannot help naming itself in Host, however.
+// With DNS rebinding, an attacker makes the name of their own page resolve to this service's address. For the browser the page then has
+// the same origin as the service, and could read everything that the browser's machine may read. But the request has the
+// attacker's name in Host.
 type Hosts []string
 
 // Handler refuses requests for other names.

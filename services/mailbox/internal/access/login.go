@@ -23,8 +23,8 @@ func cookieName(r *http.Request) string {
 	return plainCookie
 }
 
-// Mount adds what a browser needs to show its token, since its EventSource can send no header: POST /login takes the form
-// field "token" and sets a cookie, POST /logout takes it away. Both answer 303 to "/", or 204 when JSON is wanted.
+// Mount adds login for browsers, whose EventSource cannot send a header: POST /login takes the form
+// field "token" and sets a cookie, POST /logout deletes the cookie. Both answer 303 to "/", or 204 when JSON is wanted.
 func (a *Access) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("POST /login", a.login)
 	mux.HandleFunc("POST /logout", func(w http.ResponseWriter, r *http.Request) {

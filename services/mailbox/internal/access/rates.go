@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// burst is how many seconds' worth of requests a client may make at once.
+	// burst is how many seconds' worth of requests a client may make at the same time.
 	burst = 4
-	// maxClients bounds how many clients are told apart at a time.
+	// maxClients bounds the number of clients that are counted separately.
 	maxClients = 50_000
 )
 
-// Rates bounds the requests of one client: an IPv4 address, or an IPv6 /64, of which one customer has all.
+// Rates bounds the requests of one client: an IPv4 address, or an IPv6 /64, which usually belongs to one customer.
 type Rates struct {
 	perSecond int
 	now       func() time.Time
@@ -35,7 +35,7 @@ func NewRates(perSecond int, limited func()) *Rates {
 	return &Rates{perSecond: perSecond, now: time.Now, limited: limited, clients: make(map[netip.Prefix]*rate.Limiter)}
 }
 
-// Handler answers 429 to who asks too often.
+// Handler answers 429 to clients that make too many requests.
 func (l *Rates) Handler(next http.Handler) http.Handler {
 	if l.perSecond <= 0 {
 		return next
@@ -72,8 +72,8 @@ func (l *Rates) take(client netip.Prefix) time.Duration {
 	return wait
 }
 
-// sweep forgets who has used nothing of his allowance, and everybody when that is nobody: a flood of addresses shall cost
-// the honest a fresh allowance, not us our memory.
+// sweep forgets clients that have their full allowance, or all clients if there are none of these. So a flood of addresses cannot
+// use up memory; its only effect is that all clients get a fresh allowance.
 func (l *Rates) sweep(now time.Time) {
 	for client, limiter := range l.clients {
 		if limiter.TokensAt(now) >= float64(burst*l.perSecond) {

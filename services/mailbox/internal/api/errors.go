@@ -12,12 +12,12 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
 )
 
-// ErrCrowded is a Waiter's: too many wait already.
+// ErrCrowded is the error of a Waiter when too many readers are waiting.
 var ErrCrowded = errors.New("too many readers are waiting")
 
 func notFound() error { return huma.Error404NotFound("There is no such mail here.") }
 
-// failed makes an error's answer. What it says about our insides goes to the log only.
+// failed makes the answer for an error. Internal details go to the log only.
 func (a *API) failed(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, mailstore.ErrNotFound):

@@ -26,7 +26,7 @@ const (
 type listInput struct {
 	Address
 	Before string `query:"before" pattern:"^[0-7][0-9A-HJKMNP-TV-Z]{25}$" doc:"Only mails older than this id."`
-	After  string `query:"after" pattern:"^[0-7][0-9A-HJKMNP-TV-Z]{25}$" doc:"Only mails newer than this id."`
+	After  string `query:"after" pattern:"^[0-7][0-9A-HJKMNP-TV-Z]{25}$" doc:"Only mails with a later id. A mail that is stored late has an earlier id than some that were seen: who must miss none follows the events."`
 	Limit  int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"Largest number of mails in the answer."`
 	Q      string `query:"q" maxLength:"200" doc:"Only mails with this text in the subject or the sender; case does not matter."`
 	Wait   string `query:"wait" pattern:"^([0-9]|[1-5][0-9]|60)s$" doc:"If there is no mail newer than after, wait this long for one, or for one that is stored meanwhile. Only together with after."`
@@ -41,7 +41,7 @@ type listOutput struct {
 	Body    *List
 }
 
-// private: an answer is for who asked, who shall ask each time whether it still holds.
+// private: only the client itself may cache an answer, and must revalidate it each time.
 const (
 	private  = "private, no-cache"
 	varyAuth = "Authorization, Cookie"
@@ -57,7 +57,7 @@ func (a *API) lists() {
 	}, a.list)
 }
 
-// waitLonger gives an answer that is waited for its time to be written.
+// waitLonger extends the write deadline of an answer by the time it waits.
 func waitLonger(ctx huma.Context, next func(huma.Context)) {
 	if wait, err := time.ParseDuration(ctx.Query("wait")); err == nil {
 		_, w := humago.Unwrap(ctx)

@@ -17,7 +17,7 @@ type Summary struct {
 	Sender     string    `json:"sender" doc:"The return path of the envelope; empty for a bounce."`
 	From       string    `json:"from" doc:"The field From, decoded."`
 	To         string    `json:"to" doc:"The field To, decoded."`
-	Subject    string    `json:"subject"`
+	Subject    string    `json:"subject" doc:"The field Subject, decoded."`
 	Received   time.Time `json:"received" doc:"When it was accepted."`
 	Stored     time.Time `json:"stored" doc:"When it became visible."`
 	Size       int64     `json:"size" doc:"In bytes, as sent."`
@@ -54,18 +54,18 @@ type Message struct {
 
 // Field is a header field.
 type Field struct {
-	Name  string `json:"name"`
-	Value string `json:"value"`
+	Name  string `json:"name" doc:"As in the mail, without the colon."`
+	Value string `json:"value" doc:"Unfolded and decoded."`
 }
 
 // Part is a part of a mail.
 type Part struct {
-	Number    int    `json:"number"`
+	Number    int    `json:"number" doc:"For the path of its content; 0 is the mail itself."`
 	Parent    int    `json:"parent" doc:"The number of the part it is in; -1 for the mail itself."`
 	Type      string `json:"type" doc:"The media type that the sender gave."`
 	Role      string `json:"role" enum:"structure,text,inline,attachment,machine" doc:"The purpose of the part."`
 	Name      string `json:"name" doc:"A file name that is safe to save under; may be empty."`
-	ContentID string `json:"content_id"`
+	ContentID string `json:"content_id" doc:"The field Content-ID, without angle brackets; may be empty."`
 	Size      int64  `json:"size" doc:"In bytes, decoded."`
 	URL       string `json:"url" doc:"Path of its content; empty when it only contains other parts."`
 }

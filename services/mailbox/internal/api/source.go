@@ -100,7 +100,8 @@ func (a *API) part(ctx context.Context, in *partInput) (*huma.StreamResponse, er
 	}}, nil
 }
 
-// ServePart answers with the content of a part, as a file to save. A page of ours must never show it: it is the sender's.
+// ServePart answers with the content of a part, as a download. A browser must never show it within Sluice's origin, because its
+// content is the sender's.
 func ServePart(w http.ResponseWriter, r *http.Request, m *reading.Mail, p reading.Part) {
 	tag := fmt.Sprintf(`"%s-%d"`, m.SentTag(), p.Number)
 	h := w.Header()
@@ -111,13 +112,13 @@ func ServePart(w http.ResponseWriter, r *http.Request, m *reading.Mail, p readin
 		return
 	}
 	download(w, p.Size, harmless(p.Type), fileName(p))
-	// The length is told by sending it: what was counted and what is decoded could differ in a damaged mail.
+	// There is no Content-Length, because in a damaged mail the size that was counted and the bytes that are decoded could differ.
 	if r.Method != http.MethodHead {
 		_, _ = io.Copy(w, m.Content(p.Number)) // an error is that the client has gone
 	}
 }
 
-// download sets what makes an answer a file to save and nothing else.
+// download sets the header fields that make an answer a download and nothing else.
 func download(w http.ResponseWriter, size int64, mediaType, name string) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime + time.Duration(size/slowest)*time.Second))
 	h := w.Header()

@@ -188,7 +188,7 @@ func (h handlers) source(w http.ResponseWriter, r *http.Request, a asked) error 
 
 var errBody = errors.New("failed to decode JSON")
 
-// mark marks a mail as seen; a body that says otherwise changes nothing.
+// mark marks a mail as seen; a body that asks for anything else changes nothing.
 func (h handlers) mark(w http.ResponseWriter, r *http.Request, a asked) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPatch))
 	if err != nil {

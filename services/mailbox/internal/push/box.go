@@ -17,8 +17,8 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/api"
 )
 
-// box is a mailbox that somebody waits for. readers, queued, again and deep belong to the hub's lock; since and known to whoever
-// looks at it, which is one at a time.
+// box is a mailbox with waiting readers. readers, queued, again and deep are protected by the hub's lock; since and known are used
+// only by the goroutine that is querying the mailbox, which is one at a time.
 type box struct {
 	mailbox string
 	readers map[*reader]struct{}
@@ -34,8 +34,8 @@ func newBox(mailbox string, now time.Time) *box {
 	return &box{mailbox: mailbox, readers: make(map[*reader]struct{}), since: now, known: make(map[ulid.ULID]time.Time)}
 }
 
-// fresh are the mails that were not there at the last look. An announcement comes at the end of its transaction, so looking
-// back a little is enough; a deep look also finds what was not announced.
+// fresh returns the mails that were not there at the last query. An announcement comes at the end of its transaction, so going
+// back a little is enough; a deep query also finds mail that was not announced.
 func (b *box) fresh(ctx context.Context, r *reading.Reader, deep bool) (events []*event, err error) {
 	back := shortly
 	if deep {
@@ -62,7 +62,7 @@ func (b *box) fresh(ctx context.Context, r *reading.Reader, deep bool) (events [
 	return events, err
 }
 
-// event is one mail as readers are told of it. It is made once for all of them.
+// event is one mail as it is sent to readers. It is made once for all of them.
 type event struct {
 	id   ulid.ULID
 	text []byte
@@ -97,7 +97,7 @@ func parseCursor(text string) (cursor, bool) {
 	return cursor{time.UnixMilli(at).UTC(), mail}, err == nil
 }
 
-// maxQueue is how many events may wait for a reader: one that is further behind is cut off, and resumes.
+// maxQueue is how many events may wait for a reader. One that is further behind is disconnected, and resumes.
 const maxQueue = 1000
 
 // reader is one who waits.

@@ -19,18 +19,18 @@ import (
 )
 
 const (
-	// MaxReaders bounds who waits on one replica, MaxPerMailbox those of one mailbox.
+	// MaxReaders bounds the readers that wait on one replica, MaxPerMailbox those of one mailbox.
 	MaxReaders    = 12_000
 	MaxPerMailbox = 2_000
-	// checkEvery is how often a mailbox that somebody waits for is looked at without an announcement, and CheckRate how many
-	// such looks there are per second at most.
+	// checkEvery is how often a mailbox with waiting readers is queried without an announcement. CheckRate bounds how many such
+	// queries there are per second.
 	checkEvery = 2 * time.Second
 	CheckRate  = 200
-	// overlap is how long a transaction may take from the moment that its mails are said to be stored at until they are visible.
+	// overlap is how long a transaction may take from the time that its mails have as "stored" until they are visible.
 	overlap = time.Minute
-	// shortly is that time for what has just been announced.
+	// shortly is that time for mail that has just been announced.
 	shortly = 3 * time.Second
-	// lookers is how many mailboxes are looked at, at once.
+	// lookers is how many mailboxes are queried at the same time.
 	lookers = 4
 	// lookTimeout bounds one look.
 	lookTimeout = 10 * time.Second
@@ -46,7 +46,7 @@ type Deps struct {
 	Metrics   prometheus.Registerer // where the Hub registers its metrics
 }
 
-// Hub knows who waits for what.
+// Hub has the waiting readers of all mailboxes.
 type Hub struct {
 	deps    Deps
 	metrics *hubMetrics
@@ -66,7 +66,7 @@ type Hub struct {
 	waiting sync.WaitGroup // readers; begun under mu while closed is not set, so that none escapes Close
 }
 
-// New makes a Hub; nobody is told anything before Run.
+// New makes a Hub. It announces nothing before Run.
 func New(d Deps) *Hub {
 	return &Hub{
 		deps: d, metrics: newMetrics(d.Metrics), pace: rate.NewLimiter(CheckRate, CheckRate), boxes: make(map[string]*box),
@@ -75,7 +75,7 @@ func New(d Deps) *Hub {
 	}
 }
 
-// Run follows the announcements on conn until ctx ends. Without a connection (nil) it only looks now and then.
+// Run follows the announcements on conn until ctx ends. Without a connection (nil) it only queries at intervals.
 func (h *Hub) Run(ctx context.Context, conn *nats.Conn) error {
 	if conn != nil {
 		sub, err := stream.SubscribeStored(conn, h.Stored)
@@ -93,7 +93,7 @@ func (h *Hub) Run(ctx context.Context, conn *nats.Conn) error {
 	return nil
 }
 
-// Close ends all streams and all waiting; clients come back to whoever is there then. It returns when all have ended.
+// Close ends all streams and all waiting; clients reconnect to another replica. It returns when all have ended.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	if !h.closed {

@@ -17,20 +17,20 @@ import (
 )
 
 const (
-	// heartbeat is how often a stream without events says that it is alive. It also finds out that a reader has gone: behind a
-	// load balancer nothing else does.
+	// heartbeat is how often a stream without events sends a comment. Behind a load balancer this is also the only way to find out
+	// that a reader has gone.
 	heartbeat = 20 * time.Second
 	// writeTimeout is how long a reader may take to read what it is sent.
 	writeTimeout = 5 * time.Second
-	// resumeTimeout bounds the sending of what was missed; who has not got all of it by then resumes again.
+	// resumeTimeout bounds sending the mail that a resuming client missed; a client that has not got all of it by then resumes again.
 	resumeTimeout = time.Minute
 	// socketBuffer bounds what the kernel holds for a reader that sleeps; its default is 4 MB.
 	socketBuffer = 32 << 10
-	// retryAfter is what a client is told that comes when there are too many.
+	// retryAfter is the header Retry-After for a client that is refused because there are too many.
 	retryAfter = "10"
 )
 
-// greeting begins a stream. The first line fills the buffers of proxies that would hold back a little.
+// greeting begins a stream. The first line fills the buffers of proxies, which would otherwise delay small writes.
 const greeting = "retry: 2000\n: connected\n\n"
 
 const head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-store\r\n" +
@@ -71,7 +71,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.serve(w, r)
 }
 
-// resume reads where a client stood.
+// resume reads the position at which a client wants to resume.
 func resume(r *http.Request) (c cursor, resumes, ok bool) {
 	text := r.Header.Get("Last-Event-ID")
 	if text == "" {
@@ -128,7 +128,7 @@ func (s *session) serve(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// own serves a connection that net/http has let go.
+// own serves a connection that was hijacked from net/http.
 func (s *session) own(conn net.Conn) {
 	defer conn.Close()
 	defer s.hub.leave(s.mailbox, s.reader)
@@ -161,7 +161,7 @@ func (s *session) run(ctx context.Context, write func([]byte) error) error {
 		return err
 	}
 	if !s.since.IsZero() {
-		// The reader has joined already, so nothing falls between this and what the hub tells.
+		// The reader has joined the hub already, so no mail is missed between this and the hub's events.
 		looking, cancel := context.WithTimeout(ctx, resumeTimeout)
 		err := eachSince(looking, s.hub.deps.Reader, s.mailbox, s.since, func(entries []mailstore.Entry) error {
 			missed := make([]*event, len(entries))

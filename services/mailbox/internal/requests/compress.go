@@ -7,14 +7,14 @@ import (
 	"github.com/klauspost/compress/gzhttp"
 )
 
-// GzipSuffix is the ending of a compressed answer's ETag: its bytes are others.
+// GzipSuffix is the ending of a compressed answer's ETag, because its bytes differ from the uncompressed answer's.
 const GzipSuffix = "-gzip"
 
 // minCompressed is the shortest answer in bytes that is worth the work.
 const minCompressed = 1024
 
-// Compress compresses pages and JSON for who takes that. Nothing else: a stream of events would be held back, and of a
-// compressed source or part no range could be asked for.
+// Compress compresses pages and JSON for clients that accept it. Nothing else is compressed: a stream of events would be delayed,
+// and ranges of a compressed source or part could not be requested.
 func Compress(next http.Handler) (http.Handler, error) {
 	wrap, err := gzhttp.NewWrapper(gzhttp.EnableZstd(false), gzhttp.MinSize(minCompressed), gzhttp.SuffixETag(GzipSuffix),
 		gzhttp.ContentTypes([]string{

@@ -19,7 +19,7 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
 )
 
-// IDHeader carries the id of a request in its answer. What a client or a proxy sends under that name is not believed.
+// IDHeader has the id of a request, in its answer. An id that a client or a proxy sends is ignored.
 const IDHeader = "X-Request-Id"
 
 // Log is the access log and the metrics of requests.
@@ -31,7 +31,7 @@ type Log struct {
 	seconds  *prometheus.HistogramVec
 }
 
-// bodyTime is how long a client may take to send a body. Nobody has much to send.
+// bodyTime is how long a client may take to send a body; all bodies are small.
 const bodyTime = 10 * time.Second
 
 // NewLog registers the metrics. pii lets clients' addresses into the log, not only their networks. An answer must be
@@ -72,8 +72,8 @@ func ID(ctx context.Context) string {
 	return ""
 }
 
-// Handler gives each request its id and writes down how it ended: the pattern of the path and never the path, which
-// names a mailbox; nothing of the mail.
+// Handler gives each request its id and logs how it ended. It logs the pattern of the path, never the path itself, which names a
+// mailbox, and nothing of the mail.
 func (l *Log) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -93,8 +93,8 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 	})
 }
 
-// deadlines are set for each request, because those of the one before on this connection still hold. Errors would be that
-// the connection has none, as in tests without one.
+// deadlines are set for each request, because those of the previous request on the connection are still in force. Errors are
+// ignored: they say that there is no real connection, as in some tests.
 func (l *Log) deadlines(w http.ResponseWriter, r *http.Request, now time.Time) {
 	c := http.NewResponseController(w)
 	_ = c.SetWriteDeadline(now.Add(l.limit))
@@ -103,7 +103,7 @@ func (l *Log) deadlines(w http.ResponseWriter, r *http.Request, now time.Time) {
 	}
 }
 
-// panicked answers for a handler that did not, and lets the connection end where it had begun to.
+// panicked answers 500 when a handler panicked. If the answer had begun already, it closes the connection.
 func (l *Log) panicked(rec *recorder, s *seen, what any) {
 	if what == http.ErrAbortHandler {
 		panic(what)

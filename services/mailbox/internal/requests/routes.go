@@ -8,8 +8,8 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/problem"
 )
 
-// Routes serves a mux. What the mux has no pattern for is answered by a problem: 405 when the path exists with another
-// method, else 404. Nobody is redirected to a cleaned path: below /api and /inbucket a path is right or it is not there.
+// Routes serves a mux. A request without a matching pattern is answered with a problem: 405 when the path exists with another
+// method, else 404. There are no redirects to a cleaned path: under /api and /inbucket a path must be exactly right.
 func Routes(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" || !clean(r.URL.Path) {
@@ -29,7 +29,7 @@ func clean(p string) bool {
 	return p != "" && (path.Clean(p) == p || path.Clean(p)+"/" == p)
 }
 
-// unknown asks the mux what it would say.
+// unknown finds out how the mux would answer.
 func unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	said := &listener{header: make(http.Header)}
 	if clean(r.URL.Path) {
@@ -47,7 +47,7 @@ func unknown(mux *http.ServeMux, w http.ResponseWriter, r *http.Request) {
 	problem.Write(w, http.StatusNotFound, "There is nothing here.")
 }
 
-// listener keeps what a handler says to itself.
+// listener is a ResponseWriter that keeps the answer of a handler instead of sending it.
 type listener struct {
 	header http.Header
 	status int

@@ -13,8 +13,8 @@ import (
 // maxTitle bounds the address that is shown for a link, in bytes.
 const maxTitle = 300
 
-// appendLink adds where a link leads. It opens outside of the frame and tells nothing about where it was; its title says
-// where it leads, with the host as the DNS has it, so that look-alike letters show.
+// appendLink adds the target of a link. The link opens outside of the frame and sends no referrer. Its title shows the target, with
+// the host name in its ASCII form, so that look-alike letters are visible.
 func appendLink(attributes, given []html.Attribute) []html.Attribute {
 	for _, a := range given {
 		if a.Key != "href" {
@@ -78,8 +78,8 @@ func (p *pass) image(src string) string {
 	return ""
 }
 
-// inline makes a data: URL of an image in the mail: a sandboxed frame sends no cookie, so that it could not fetch it from
-// us. What it is, is told by its bytes and not by its sender; only pictures made of pixels are shown.
+// inline makes a data: URL of an image in the mail, because a sandboxed frame sends no cookie and so could not fetch the image from the
+// service. The type is detected from the bytes, not taken from the sender; only bitmap images are shown.
 func (p *pass) inline(contentID string) string {
 	if p.options.Inline == nil {
 		return ""

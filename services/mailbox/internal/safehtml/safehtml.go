@@ -11,17 +11,17 @@ import (
 )
 
 const (
-	// MaxInput bounds the HTML that is looked at, in bytes; what is beyond it is left out.
+	// MaxInput bounds the HTML that is processed, in bytes; the rest is left out.
 	MaxInput = 1 << 20
 	// InlineBudget bounds the inline images of one mail together, in bytes before they become base64.
 	InlineBudget = 5 << 20
-	// atOnce bounds how many mails are worked on at a time: the worst take about a second.
+	// atOnce bounds how many mails are processed at the same time: the worst take about a second.
 	atOnce = 2
 )
 
 // Options say what one mail may show.
 type Options struct {
-	// Remote lets images of other hosts through. The reader's browser fetches them, never we.
+	// Remote keeps images from other hosts. The reader's browser fetches them, never this service.
 	Remote bool
 	// Inline returns at most limit bytes of the part that a cid: URL names; false when there is none or it is longer. Nil:
 	// there are no inline images.
@@ -48,8 +48,8 @@ func New() *Sanitiser {
 	return &Sanitiser{policy: newPolicy(), slots: make(chan struct{}, atOnce)}
 }
 
-// Clean makes the HTML of a mail harmless, whatever it is. It waits while others are being worked on; the only error is the
-// context's.
+// Clean sanitises the HTML of a mail, however malformed it is. It waits while too many others are being processed; the only error
+// is the context's.
 func (s *Sanitiser) Clean(ctx context.Context, page string, options Options) (Result, error) {
 	select {
 	case s.slots <- struct{}{}:
@@ -68,7 +68,7 @@ func (s *Sanitiser) Clean(ctx context.Context, page string, options Options) (Re
 	return p.result, nil
 }
 
-// Text is Clean for who shows no images and has no context: it waits as long as it takes.
+// Text is Clean without images and without a context: it waits for as long as necessary.
 func (s *Sanitiser) Text(page string) string {
 	result, _ := s.Clean(context.Background(), page, Options{}) // the context never ends
 	return result.HTML
@@ -90,7 +90,7 @@ func (p *pass) run(page string) {
 			p.result.HTML = p.out.String()
 			return
 		case html.TextToken:
-			// Not the raw bytes: whatever the tokenizer took for text becomes text that nobody takes for anything else.
+			// Not the raw bytes: what the tokenizer read as text is escaped, so that every browser reads it as text too.
 			p.out.WriteString(html.EscapeString(string(z.Text())))
 		case html.StartTagToken, html.SelfClosingTagToken:
 			token := z.Token()
@@ -109,7 +109,7 @@ func (p *pass) run(page string) {
 	}
 }
 
-// renamed: there is one body, ours; that of the mail gives its colours to an element within.
+// renamed: the page has its own body element. That of the mail becomes an element inside it, which keeps its colours.
 func renamed(element string) string {
 	if element == "body" {
 		return "div"

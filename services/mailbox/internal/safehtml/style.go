@@ -9,8 +9,8 @@ import (
 // maxStyle bounds one style attribute in bytes.
 const maxStyle = 8 << 10
 
-// safeStyles matches the properties that may be set. Not among them: position and z-index, which lay one thing over
-// another; whatever takes a url(); content, behavior and bindings.
+// safeStyles matches the properties that may be set. Not allowed are position and z-index, which could cover other elements;
+// all properties that take a url(); content, behavior and bindings.
 var safeStyles = regexp.MustCompile(`^(` +
 	`color|background-color|opacity|display|visibility|overflow|float|clear|vertical-align|direction|` +
 	`(min-|max-)?(width|height)|` +
@@ -21,7 +21,7 @@ var safeStyles = regexp.MustCompile(`^(` +
 	`list-style-type|table-layout|caption-side|empty-cells|box-sizing|background` +
 	`)$`)
 
-// safeValue has no character by which a value could end early, hide something or call for something: no backslash, no
+// safeValue allows no character with which a value could end early, hide something or load something: no backslash, no
 // comment, no colon, no at sign.
 var safeValue = regexp.MustCompile(`^[\pL\pN #%.,+'"()!-]{1,300}$`)
 

@@ -13,8 +13,8 @@ import (
 
 const deleteTimeout = 25 * time.Second
 
-// delete deletes a mail from the mailbox. That one of our pages asks for it is checked around the mux, by what a browser
-// says about where a request comes from.
+// delete deletes a mail from the mailbox. A handler around the mux has checked that the request comes from one of the inbox's own
+// pages.
 func (p *Pages) delete(w http.ResponseWriter, r *http.Request) {
 	mailbox, ok := p.mailbox(w, r, token.Delete)
 	if !ok {

@@ -14,7 +14,7 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/safehtml"
 )
 
-// Sandbox are the flags of the mail's frame: links may open a window, nothing runs, and its origin is nobody's.
+// Sandbox are the flags of the mail's frame: links may open a window, no script runs, and the frame has an opaque origin.
 const (
 	sandbox        = "allow-popups allow-popups-to-escape-sandbox"
 	framePolicy    = "sandbox " + sandbox + "; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -51,7 +51,7 @@ func (p *Pages) frame(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var out bytes.Buffer
-	// The one place where HTML of others is not escaped: safehtml has made it harmless, and the frame runs nothing.
+	// This is the only place where HTML from a mail is not escaped: safehtml has sanitised it, and the frame runs no script.
 	err = p.templates["frame"].ExecuteTemplate(&out, "frame.html", template.HTML(shown.HTML))
 	if err != nil {
 		p.Logger.Error("making a mail's frame", "request", requests.ID(r.Context()), "error", err)

@@ -48,7 +48,7 @@ func (p *Pages) open(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	mailbox, err := p.Names.Mailbox(asked)
-	// SMTP has addresses with such characters, in quotes. Who types one here has typed something else.
+	// SMTP allows such characters in quoted addresses. Typed here, they are a mistake.
 	if err != nil || strings.ContainsAny(asked, " \t<>()[],;:\\\"") {
 		p.showHome(w, r, http.StatusUnprocessableEntity, asked)
 		return
@@ -81,8 +81,8 @@ func (p *Pages) domain(r *http.Request) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// roll makes a name that one can remember and say aloud. There are about six million: enough not to meet somebody by
-// chance, not enough to keep a secret.
+// roll suggests a name that is easy to remember and to say aloud. There are about six million: enough to avoid using somebody
+// else's by chance, but too few to keep a mailbox secret.
 func roll() string {
 	adjectives, nouns := strings.Fields(adjectiveList), strings.Fields(nounList)
 	number := string([]byte{byte('1' + rand.IntN(9)), byte('0' + rand.IntN(10)), byte('0' + rand.IntN(10))})

@@ -20,7 +20,7 @@ import (
 	"github.com/sluice-mail/sluice/services/mailbox/internal/requests"
 )
 
-// policy lets a page load what is ours, and frame the mail. A frame has another.
+// policy lets a page load only the inbox's own assets, and show the mail in a frame, which has another policy.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
 	"frame-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 
@@ -30,7 +30,7 @@ var templateFiles embed.FS
 //go:embed english.json
 var english []byte
 
-// words are what the pages say, by name. %s is replaced.
+// words are the texts of the pages, by name. %s is replaced.
 type words map[string]string
 
 func readWords() (words, error) {
@@ -52,7 +52,7 @@ func (w words) say(name string, args ...any) (string, error) {
 	return fmt.Sprintf(text, args...), nil
 }
 
-// forModule are the words that the module says, as JSON.
+// forModule are the texts that the JavaScript module uses, as JSON.
 func (w words) forModule() (string, error) {
 	chosen := make(words)
 	for name, text := range w {
@@ -158,8 +158,8 @@ func (p *Pages) failed(w http.ResponseWriter, r *http.Request, err error) {
 	p.fail(w, r, http.StatusServiceUnavailable, "away")
 }
 
-// mailbox returns the mailbox that a path names. When it returns false it has answered: with the page to log in, to
-// another form of the address, or that there is nothing.
+// mailbox returns the mailbox that a path names. If it returns false, it has answered: with the login page, with a redirect to
+// the normal form of the address, or with "not found".
 func (p *Pages) mailbox(w http.ResponseWriter, r *http.Request, right token.Right) (string, bool) {
 	if !access.Of(r.Context()).Known() {
 		p.login(w, r)

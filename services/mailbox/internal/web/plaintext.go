@@ -9,7 +9,7 @@ import (
 // address finds what a reader would want to click. Brackets and full stops at its end belong to the sentence.
 var address = regexp.MustCompile(`https?://[^\s<>"'\x60]{1,1000}[^\s<>"'\x60.,:;!?)\]}]`)
 
-// linked is a plain text with its links made clickable and its quotations told apart.
+// linked is a plain text with clickable links and marked quotations.
 func linked(text string) template.HTML {
 	var out strings.Builder
 	quoted := false
@@ -37,5 +37,5 @@ func linked(text string) template.HTML {
 	return template.HTML(out.String())
 }
 
-// quoted makes one word for a shell of what may hold anything.
+// quoted quotes any text as one word for a shell.
 func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
