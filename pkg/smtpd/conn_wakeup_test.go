@@ -2,6 +2,8 @@ package smtpd
 
 import (
 	"bytes"
+	"context"
+	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -30,6 +32,35 @@ func TestPipelinedGroupsAreReadToTheirEnd(t *testing.T) {
 		if took := time.Since(began); took > soon {
 			t.Errorf("%d mails in one group took %v", n, took)
 		}
+	}
+}
+
+// The same with all of a group in the socket before the first of it is read: nothing more comes that the network could
+// tell of.
+func TestAGroupThatIsThereIsReadToItsEnd(t *testing.T) {
+	sent := make(chan struct{})
+	sink := &memorySink{onCommit: func(ctx context.Context) error {
+		select {
+		case <-sent:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
+	const n = 1800 // fits into the socket, and not into a read; what is read first has more replies than are kept back
+	srv := startWith(t, Config{MaxRcpts: n}, sink, noFreshStack)
+	c := dial(t, srv.addr)
+	c.hello()
+	c.send(chattyMail)
+	eventually(t, "the first mail is being stored", func() bool { return sink.openCount() == 1 })
+	group := "MAIL FROM:<>\r\n"
+	for i := range n {
+		group += fmt.Sprintf("RCPT TO:<%d@b.example>\r\n", 1000+i)
+	}
+	c.send(group)
+	close(sent)
+	for range 3 + 1 + n {
+		c.want("250")
 	}
 }
 

@@ -8,26 +8,53 @@ import (
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/env"
+	"github.com/sluice-mail/sluice/pkg/obs"
 	"github.com/sluice-mail/sluice/pkg/policy"
 	"github.com/sluice-mail/sluice/pkg/smtpd"
 	"github.com/sluice-mail/sluice/pkg/smtpd/spool"
 )
 
-// What an operator sets reaches the server.
-func TestLimitsReachTheServer(t *testing.T) {
-	var cfg Config
-	vars := map[string]string{
-		"INGRESS_DOMAINS": "*", "INGRESS_IDLE_TIMEOUT": "30s", "INGRESS_MAX_ERRORS": "3", "INGRESS_MAX_JUNK": "4", "INGRESS_MAX_REFUSED_RCPTS": "5",
-	}
-	set := env.Set{Structs: []any{&cfg}, Lookup: func(name string) (string, bool) {
+// load reads configurations from variables.
+func load(vars map[string]string, into ...any) error {
+	set := env.Set{Structs: into, Lookup: func(name string) (string, bool) {
 		value, ok := vars[name]
 		return value, ok
 	}}
-	if err := set.Load(); err != nil {
+	return set.Load()
+}
+
+// What an operator sets reaches the server.
+func TestLimitsReachTheServer(t *testing.T) {
+	var cfg Config
+	if err := load(map[string]string{
+		"INGRESS_DOMAINS": "*", "INGRESS_IDLE_TIMEOUT": "30s", "INGRESS_MAX_ERRORS": "3", "INGRESS_MAX_JUNK": "4", "INGRESS_MAX_REFUSED_RCPTS": "5",
+	}, &cfg); err != nil {
 		t.Fatal(err)
 	}
 	if s := cfg.server(false); s.Timeouts.Idle != 30*time.Second || s.MaxErrors != 3 || s.MaxJunk != 4 || s.MaxRefusedRcpts != 5 {
 		t.Errorf("got %+v", s)
+	}
+}
+
+// Without a maximum one variable could promise senders a size that the log does not take.
+func TestLargestMailHasALimit(t *testing.T) {
+	for size, ok := range map[string]bool{"256MiB": true, "257MiB": false, "4KiB": false} {
+		var cfg Config
+		err := load(map[string]string{"INGRESS_DOMAINS": "*", "INGRESS_MAX_MESSAGE_BYTES": size}, &cfg)
+		if (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "INGRESS_MAX_MESSAGE_BYTES") {
+			t.Errorf("%s: %v", size, err)
+		}
+	}
+}
+
+// What an operator looks at is not for the internet, which the machine of an ingress is open to.
+func TestAdminIsForThisHost(t *testing.T) {
+	var cfg obs.AdminConfig
+	if err := load(nil, &cfg); err != nil {
+		t.Fatal(err)
+	}
+	if addr, err := netip.ParseAddrPort(cfg.Addr); err != nil || !addr.Addr().IsLoopback() {
+		t.Errorf("ADMIN_ADDR is %q when unset, %v", cfg.Addr, err)
 	}
 }
 

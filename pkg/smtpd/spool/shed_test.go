@@ -31,13 +31,16 @@ func (u *upload) start(t *testing.T, p *Pool, network string, n int) {
 func (u *upload) age(d time.Duration) { u.grown.Add(-int64(d)) }
 
 func TestSmallMailIsLetInWhileThereIsMemory(t *testing.T) {
-	p := newPool(t, Config{PerMail: 8 << 10, Memory: 64 << 10, MaxDisk: 100_000})
+	p := newPool(t, Config{PerMail: 8 << 10, Memory: 64 << 10, MaxDisk: 100_000, Share: 100_000})
 	var big, small upload
 	big.start(t, p, "192.0.2.0/24", 100_000)
 	if err := p.Full(); err != nil {
 		t.Fatalf("with memory left: %v", err)
 	}
 	small.start(t, p, "192.0.2.0/24", 4000)
+	if big.shed {
+		t.Error("an upload had to make room for what needs none")
+	}
 }
 
 func TestTheMostIdleUploadMakesRoom(t *testing.T) {

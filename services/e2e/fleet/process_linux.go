@@ -1,0 +1,8 @@
+package fleet
+
+import "syscall"
+
+// apart keeps Ctrl-C for the test or the chaos run, which then stops the fleet in order; and nothing outlives it.
+func apart() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
