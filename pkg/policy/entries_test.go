@@ -92,8 +92,10 @@ func TestDenialsAreInForceWithinASecond(t *testing.T) {
 		try(t, "removing", err)
 		within(name+" removed", "")
 	}
-	set(false, ListEntry{Name: "net:192.0.2.0/24", Code: 550, Expires: time.Now().Add(300 * time.Millisecond)})
+	set(false, ListEntry{Name: "net:192.0.2.0/24", Code: 550, Expires: time.Now().Add(time.Hour)})
 	within("an entry with an end", "550 5.7.1 "+DeniedText)
+	// A busy machine may not see an entry before its early end, so the early end comes to one that was seen.
+	set(false, ListEntry{Name: "net:192.0.2.0/24", Code: 550, Expires: time.Now().Add(300 * time.Millisecond)})
 	within("its end", "")
 	t.Logf("the slowest change was in force after %v", slowest)
 }

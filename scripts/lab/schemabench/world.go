@@ -31,7 +31,7 @@ type world struct {
 const full = "full"
 
 // perMail is what a mail takes on disk, with the room that the server needs besides.
-const perMail = 1400
+const perMail = 1250
 
 func (s settings) open(ctx context.Context) (_ *world, err error) {
 	w := &world{settings: s, dir: bench.Path(s.keep)}

@@ -5,12 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/sluice-mail/sluice/pkg/mailparse"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
-	"github.com/sluice-mail/sluice/pkg/smtp"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -26,6 +26,7 @@ type Mail struct {
 	Entry mailstore.Entry
 
 	envelope *mailv1.Envelope // with this mailbox as its only recipient
+	trace    func() []byte    // the trace headers, rendered once from the envelope; nobody may change the bytes
 	raw      io.ReaderAt      // the bytes as sent
 	index    *mailparse.Message
 	release  func()
@@ -96,12 +97,9 @@ func (m *Mail) Delivered() io.ReadSeeker {
 
 // DeliveredTag names the bytes of Delivered: the same as long as they are.
 func (m *Mail) DeliveredTag() string {
-	sum := sha256.Sum256(append(m.trace(), m.envelope.GetSha256()...))
+	sum := sha256.Sum256(slices.Concat(m.trace(), m.envelope.GetSha256()))
 	return hex.EncodeToString(sum[:])
 }
-
-// trace is rendered from the envelope, of which others than this recipient have been taken out.
-func (m *Mail) trace() []byte { return smtp.TraceHeaders(m.envelope, m.Entry.Mailbox) }
 
 // joined is two files read as one.
 type joined struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/proto"
@@ -13,6 +14,7 @@ import (
 	"github.com/sluice-mail/sluice/pkg/mailcache"
 	"github.com/sluice-mail/sluice/pkg/mailparse"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
+	"github.com/sluice-mail/sluice/pkg/smtp"
 	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
 
@@ -150,5 +152,6 @@ func newMail(e mailstore.Entry, envelope []byte) (*Mail, error) {
 	}
 	// The others may be blind copies. Even that there are some would be told by the Received field.
 	env.Recipients = []*mailv1.Recipient{{Mailbox: e.Mailbox}}
-	return &Mail{Entry: e, envelope: env, release: func() {}}, nil
+	trace := sync.OnceValue(func() []byte { return smtp.TraceHeaders(env, e.Mailbox) })
+	return &Mail{Entry: e, envelope: env, trace: trace, release: func() {}}, nil
 }

@@ -137,7 +137,9 @@ func (l *Log) end(r *http.Request, rec *recorder, s *seen, start time.Time) {
 	if l.pii {
 		attrs = append(attrs, slog.String("remote_ip", client.String()))
 	}
-	l.logger.LogAttrs(r.Context(), level, "request", attrs...)
+	record := slog.NewRecord(start.Add(took), level, "request", 0) // LogAttrs would look for the caller, which nobody prints
+	record.AddAttrs(attrs...)
+	_ = l.logger.Handler().Handle(r.Context(), record) // LogAttrs has no use for the error either
 }
 
 // recorder notes the status and the length of an answer.
