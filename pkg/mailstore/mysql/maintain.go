@@ -26,7 +26,7 @@ func partitioned() []string { return []string{"inbox", "mail_raw", "mail"} }
 
 // width is how many days a partition has. A list of a mailbox probes every partition (0.45 ms with 30 of them, 5.5 ms
 // with 1,095), and retention drops whole ones: a day each up to a month, a week up to nine months, else 30 days. Where nothing is
-// dropped it is 90: wider ones would not fit into memory, and lines come to any place of the last one.
+// dropped it is 90: as few as possible, while the last one, to any place of which new lines come, still fits into a buffer pool.
 func width(retention time.Duration) uint32 {
 	switch days := retention / (24 * time.Hour); {
 	case days > 0 && days <= 31:

@@ -129,7 +129,7 @@ func (s *storage) audit(ctx context.Context, env []string, args ...string) (v ve
 		grown := false
 		for _, g := range v.Gaps {
 			for i, known := range s.spoilt {
-				if g.Stream != known.Stream || g.From != known.To+1 {
+				if g.Stream != known.Stream || g.What != known.What || g.From != known.To+1 {
 					continue
 				}
 				if err := s.accept(ctx, g); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/url"
@@ -56,7 +57,11 @@ func (s *storage) flippedBit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	raw[len(raw)/4+s.random.IntN(len(raw)/2)] ^= 1 << s.random.IntN(8)
+	at, ok := s.inMail(raw)
+	if !ok {
+		return errors.Join(s.fleet.NATS.Start(), fmt.Errorf("%w: the block has parts of large mail only", errSkipped))
+	}
+	raw[at] ^= 1 << s.random.IntN(8)
 	if err := errors.Join(os.WriteFile(block, raw, 0o600), s.fleet.NATS.Start()); err != nil {
 		return err
 	}
@@ -65,6 +70,29 @@ func (s *storage) flippedBit(ctx context.Context) error {
 		return err
 	}
 	return s.well(ctx)
+}
+
+// inMail picks a byte in the middle of a block that belongs to a mail or a head. The server finds a damaged message when it reads
+// it, and an audit does not read the parts of large mail that is stored.
+func (s *storage) inMail(block []byte) (at int, ok bool) {
+	const header = 4 + 8 + 8 + 2 // length with a flag, sequence, time, length of the subject
+	var begins, ends []int
+	for begin := 0; begin+header < len(block); {
+		length := int(binary.LittleEndian.Uint32(block[begin:]) &^ (1 << 31))
+		subject := begin + header + int(binary.LittleEndian.Uint16(block[begin+header-2:]))
+		if length <= header || subject > len(block) {
+			break
+		}
+		if strings.HasPrefix(string(block[begin+header:subject]), "mail.in.") && begin > len(block)/4 && begin+length < len(block)*3/4 {
+			begins, ends = append(begins, begin), append(ends, begin+length)
+		}
+		begin += length
+	}
+	if len(begins) == 0 {
+		return 0, false
+	}
+	i := s.random.IntN(len(begins))
+	return begins[i] + s.random.IntN(ends[i]-begins[i]), true
 }
 
 // restored: the database is that of some seconds ago. The storer finds out and stores again what it has lost.
