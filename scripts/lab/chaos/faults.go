@@ -44,7 +44,7 @@ func inject(ctx context.Context, f *fleet.Fleet, l *loads, c config) (int, error
 	defer hurt.close()
 	end := time.Now().Add(time.Duration(c.seconds) * time.Second)
 	for n := 0; ; n++ {
-		over := c.faults > 0 && n == c.faults || c.faults == 0 && time.Now().After(end)
+		over := c.faults > 0 && n >= c.faults || c.faults == 0 && time.Now().After(end)
 		if over && (!c.storage || n >= kinds) {
 			return n, hurt.end(ctx)
 		}
