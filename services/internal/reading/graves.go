@@ -18,6 +18,9 @@ const (
 	graveLife = mailcache.PageTTL + 5*time.Second
 	// graveRetry is how often such a page is deleted again.
 	graveRetry = 500 * time.Millisecond
+	// graveRest is how long what was deleted is remembered after its page was deleted: a list may be in the making of a page that
+	// was read before.
+	graveRest = 10 * time.Second
 	// maxGraves bounds the mails remembered; beyond it whole mailboxes are read from the database instead.
 	maxGraves = 10_000
 )
@@ -38,8 +41,9 @@ type graves struct {
 
 // grave is what one mailbox's page may still show wrongly.
 type grave struct {
-	until time.Time
-	gone  map[ulid.ULID]struct{}
+	until   time.Time
+	deleted time.Time // when the page was deleted at last; zero: it was not yet
+	gone    map[ulid.ULID]struct{}
 }
 
 func newGraves(cache *mailcache.Cache, logger *slog.Logger) *graves {
@@ -75,7 +79,7 @@ func (g *graves) dig(mailbox string, gone []ulid.ULID, now time.Time) {
 		b = &grave{gone: make(map[ulid.ULID]struct{})}
 		g.boxes[mailbox] = b
 	}
-	b.until = now.Add(graveLife)
+	b.until, b.deleted = now.Add(graveLife), time.Time{}
 	for _, id := range gone {
 		if _, there := b.gone[id]; !there && g.mails < maxGraves {
 			b.gone[id] = struct{}{}
@@ -144,22 +148,26 @@ func (g *graves) run(ctx context.Context) {
 // again tries all pages once more. It says whether any is left.
 func (g *graves) again(now time.Time) (left bool) {
 	g.mu.Lock()
-	var due []string
+	due := make(map[string]time.Time)
 	for mailbox, b := range g.boxes {
-		if now.After(b.until) {
+		switch {
+		case now.After(b.until), !b.deleted.IsZero() && now.After(b.deleted.Add(graveRest)):
 			g.forget(mailbox)
 			continue
+		case b.deleted.IsZero():
+			due[mailbox] = b.until
 		}
-		due = append(due, mailbox)
+		left = true
 	}
 	g.mu.Unlock()
-	for _, mailbox := range due {
+	for mailbox, until := range due {
 		if g.cache.DeletePages([]string{mailbox}) > 0 {
-			left = true
 			continue
 		}
 		g.mu.Lock()
-		g.forget(mailbox)
+		if b := g.boxes[mailbox]; b != nil && b.until.Equal(until) { // else something was deleted meanwhile
+			b.deleted = time.Now()
+		}
 		g.mu.Unlock()
 	}
 	return left

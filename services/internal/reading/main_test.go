@@ -27,7 +27,7 @@ func newCache(t *testing.T) (*mailcache.Cache, *memcachedtest.Server) {
 func clientOf(t *testing.T, server *memcachedtest.Server) *mailcache.Cache {
 	t.Helper()
 	// Patient, because on a busy machine a cache that is only slow would count as one that cannot be reached.
-	cache := mailcache.New(mailcache.Config{Addrs: []string{server.Addr}, Timeout: 5 * time.Second}, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	cache := mailcache.New(mailcache.Config{Addrs: []string{server.Addr}, Timeout: 2 * time.Second}, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 	t.Cleanup(cache.Close)
 	return cache
 }
