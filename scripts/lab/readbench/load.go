@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,14 +17,15 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/sluice-mail/sluice/scripts/lab/internal/bench"
 )
 
 // server is a process that is asked.
 type server struct {
 	addr string
 	pid  int
-	cmd  *exec.Cmd      // of a bare handler
-	in   io.WriteCloser // which it ends with
+	bare *bench.Child // nil for the inbox, which the fleet runs
 }
 
 func startBare(ctx context.Context, args ...string) (*server, error) {
@@ -33,24 +33,11 @@ func startBare(ctx context.Context, args ...string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, append([]string{"serve"}, args...)...)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
+	c, err := bench.StartChild(ctx, self, append([]string{"serve"}, args...)...)
 	if err != nil {
 		return nil, err
 	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting a bare handler: %w", err)
-	}
-	addr, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return nil, fmt.Errorf("the bare handler %q ended before it listened: %w", args[0], err)
-	}
-	return &server{strings.TrimSpace(addr), cmd.Process.Pid, cmd, in}, nil
+	return &server{c.Addr, c.PID(), c}, nil
 }
 
 // cpu is the processor time the process has used, in nanoseconds: /proc would tell it in ticks of 10 ms.
@@ -61,10 +48,6 @@ func (s *server) cpu() (int64, error) {
 		return 0, fmt.Errorf("reading the processor time of a process: %w", err)
 	}
 	return t.Nano(), nil
-}
-
-func (s *server) stop() error {
-	return errors.Join(s.in.Close(), s.cmd.Wait())
 }
 
 // result is one measurement.

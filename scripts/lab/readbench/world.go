@@ -214,8 +214,8 @@ func (w *world) storing(ctx context.Context) (func() error, error) {
 func (w *world) close() {
 	var problems []error
 	for _, s := range w.servers {
-		if s.cmd != nil {
-			problems = append(problems, s.stop())
+		if s.bare != nil {
+			problems = append(problems, s.bare.Stop())
 		}
 	}
 	if w.cache != nil {

@@ -1,27 +1,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/sluice-mail/sluice/scripts/lab/internal/bench"
 )
 
 // child is a running server process.
-type child struct {
-	addr string
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *bufio.Reader
-}
+type child struct{ *bench.Child }
 
 // engine is one of the servers that are compared.
 type engine struct {
@@ -45,51 +36,19 @@ func engines(others string) ([]engine, error) {
 	return list, nil
 }
 
-func (e engine) start(ctx context.Context, args ...string) (*child, error) {
-	cmd := exec.CommandContext(ctx, e.program, append([]string{"serve", "-engine", e.serve}, args...)...)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting the server process: %w", err)
-	}
-	c := &child{cmd: cmd, in: in, out: bufio.NewReader(out)}
-	addr, err := c.out.ReadString('\n')
-	if err != nil {
-		return nil, fmt.Errorf("the server process ended before it listened: %w", err)
-	}
-	c.addr = strings.TrimSpace(addr)
-	return c, nil
+func (e engine) start(ctx context.Context, args ...string) (child, error) {
+	c, err := bench.StartChild(ctx, e.program, append([]string{"serve", "-engine", e.serve}, args...)...)
+	return child{c}, err
 }
 
 // ask sends a command and returns what the process has used.
-func (c *child) ask(command string) (u usage, err error) {
-	if _, err := fmt.Fprintln(c.in, command); err != nil {
+func (c child) ask(command string) (u usage, err error) {
+	if _, err := fmt.Fprintln(c.In, command); err != nil {
 		return u, err
 	}
-	line, err := c.out.ReadBytes('\n')
+	line, err := c.Out.ReadBytes('\n')
 	if err != nil {
 		return u, fmt.Errorf("asking the server process: %w", err)
 	}
 	return u, json.Unmarshal(line, &u)
-}
-
-// stop ends the process.
-func (c *child) stop() error {
-	_ = c.in.Close()
-	done := make(chan error, 1)
-	go func() { done <- c.cmd.Wait() }()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(10 * time.Second):
-		_ = c.cmd.Process.Kill()
-		return <-done
-	}
 }

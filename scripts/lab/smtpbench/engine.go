@@ -114,15 +114,15 @@ func measureLoad(ctx context.Context, e engine, l load, conns int, flags []strin
 	if err != nil {
 		return c, err
 	}
-	defer func() { err = errors.Join(err, srv.stop()) }()
-	if err := send(srv.addr, l, conns, max(l.mails/20, conns)); err != nil { // warm up
+	defer func() { err = errors.Join(err, srv.Stop()) }()
+	if err := send(srv.Addr, l, conns, max(l.mails/20, conns)); err != nil { // warm up
 		return c, err
 	}
 	before, err := srv.ask("usage")
 	if err != nil {
 		return c, err
 	}
-	if err := send(srv.addr, l, conns, l.mails); err != nil {
+	if err := send(srv.Addr, l, conns, l.mails); err != nil {
 		return c, err
 	}
 	after, err := srv.ask("usage")

@@ -86,9 +86,9 @@ func measureIdle(ctx context.Context, e engine, n int, settle time.Duration, pre
 	if err != nil {
 		return r, err
 	}
-	defer func() { err = errors.Join(err, srv.stop()) }()
+	defer func() { err = errors.Join(err, srv.Stop()) }()
 	// What the first connections cost once is not what each costs.
-	warm, err := openIdle(srv.addr, 50, prepare)
+	warm, err := openIdle(srv.Addr, 50, prepare)
 	if err != nil {
 		return r, err
 	}
@@ -97,7 +97,7 @@ func measureIdle(ctx context.Context, e engine, n int, settle time.Duration, pre
 	if err != nil {
 		return r, err
 	}
-	conns, err := openIdle(srv.addr, n, prepare)
+	conns, err := openIdle(srv.Addr, n, prepare)
 	defer closeAll(conns)
 	if err != nil {
 		return r, err
