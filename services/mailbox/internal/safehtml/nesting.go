@@ -5,6 +5,9 @@ import "slices"
 // maxDepth bounds how deep elements are nested: browsers take minutes over 200,000 of them. The text of deeper ones stays.
 const maxDepth = 250
 
+// cells are the elements of a table that hold others.
+var cells = []string{"td", "th", "caption"}
+
 // nesting follows which elements are open, and has every element closed in the order in which a browser would have to:
 // what is open within an element ends with it. Otherwise a browser goes on with it behind the end (HTML 13.2.4.3, the list of
 // active formatting elements), and 10,000 times <div><b title="n"></div> nest 10,000 elements.
@@ -17,22 +20,13 @@ type nesting struct {
 func (n *nesting) start(element string) (ended []string, ok bool) {
 	switch element {
 	case "td", "th", "tr", "thead", "tbody", "tfoot", "caption", "colgroup", "col":
-		// A cell ends where the next cell, row or group begins.
-		for i := len(n.open) - 1; i >= 0 && n.open[i] != "table"; i-- {
-			if isCell(n.open[i]) {
-				ended = n.cut(i)
-				break
-			}
-		}
+		ended = n.endOpen(cells, "table") // a cell ends where the next cell, row or group begins
 	case "li":
-		ended = n.endItem([]string{"li"}, []string{"ul", "ol"})
+		ended = n.endOpen([]string{"li"}, "ul", "ol", "td", "th", "caption")
 	case "dt", "dd":
-		ended = n.endItem([]string{"dt", "dd"}, []string{"dl"})
+		ended = n.endOpen([]string{"dt", "dd"}, "dl", "td", "th", "caption")
 	case "a":
-		// A link ends where the next one begins. Anchors that nobody closes are common.
-		if i := n.find(element); i >= 0 {
-			ended = n.cut(i)
-		}
+		ended = n.endOpen([]string{"a"}, cells...) // anchors that nobody closes are common
 	}
 	switch {
 	case !nests(element):
@@ -48,13 +42,13 @@ func (n *nesting) start(element string) (ended []string, ok bool) {
 	return ended, true
 }
 
-// endItem ends the item of a list that is open when the list's next one begins.
-func (n *nesting) endItem(items, lists []string) []string {
+// endOpen ends the innermost of these elements that is open, unless one of outer is open within it.
+func (n *nesting) endOpen(elements []string, outer ...string) []string {
 	for i := len(n.open) - 1; i >= 0; i-- {
 		switch {
-		case slices.Contains(items, n.open[i]):
+		case slices.Contains(elements, n.open[i]):
 			return n.cut(i)
-		case isCell(n.open[i]) || slices.Contains(lists, n.open[i]):
+		case slices.Contains(outer, n.open[i]):
 			return nil
 		}
 	}
@@ -70,24 +64,10 @@ func (n *nesting) end(element string) (ended []string) {
 		n.left[element]--
 		return nil
 	}
-	if i := n.find(element); i >= 0 {
-		return n.cut(i)
+	if element == "table" {
+		return n.endOpen([]string{element})
 	}
-	return nil
-}
-
-// find returns where the innermost such element is open, -1 when there is none. What was open outside of a table's cell cannot
-// be closed within.
-func (n *nesting) find(element string) int {
-	for i := len(n.open) - 1; i >= 0; i-- {
-		switch {
-		case n.open[i] == element:
-			return i
-		case isCell(n.open[i]) && element != "table":
-			return -1
-		}
-	}
-	return -1
+	return n.endOpen([]string{element}, cells...) // what was open outside of a table's cell cannot be closed within
 }
 
 func (n *nesting) cut(i int) (ended []string) {
@@ -98,8 +78,6 @@ func (n *nesting) cut(i int) (ended []string) {
 	clear(n.left)
 	return ended
 }
-
-func isCell(element string) bool { return element == "td" || element == "th" || element == "caption" }
 
 // nests says whether repeating an element nests it. It does not where a browser closes it by itself, or never opens it.
 func nests(element string) bool {
