@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -41,7 +42,11 @@ func serve(args []string) error {
 	}
 	// As the inbox has it.
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
-	go func() { fmt.Fprintln(os.Stderr, "readbench serve:", server.Serve(l)) }()
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			fmt.Fprintln(os.Stderr, "readbench serve:", err)
+		}
+	}()
 	fmt.Println(l.Addr())
 	for input := bufio.NewScanner(os.Stdin); input.Scan(); {
 	}
