@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
@@ -69,7 +70,7 @@ type Options struct {
 	// Retention of the database: older mail may be absent. 0: no mail expires.
 	Retention time.Duration
 	// Acks are recorded replies to look up in log and database, nil for none.
-	Acks *Acks
+	Acks *acks.Acks
 	// Repair, when set, stores missing mails again. Afterwards the database is asked for all of them, even if Repair failed.
 	Repair func(ctx context.Context, places []Place) error
 	// Progress, when set, is called after each window with the number of mails so far.
@@ -92,12 +93,13 @@ func Run(ctx context.Context, from Sources, o Options) (Report, error) {
 		a.report.notKnown(err)
 	}
 	if o.Acks != nil {
-		report, err := o.Acks.finish(ctx, from.DB, len(a.report.NotKnown) == 0)
+		report, err := o.Acks.Finish(ctx, from.DB, len(a.report.NotKnown) == 0, func(id ulid.ULID, what string) {
+			a.report.Problems = append(a.report.Problems, Problem{ID: id, What: what})
+		})
 		if err != nil {
 			a.report.notKnown(err)
 		}
 		a.report.Acks = &report
-		a.report.Problems = append(a.report.Problems, o.Acks.first...)
 	}
 	return a.report, ctx.Err()
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
@@ -377,21 +378,21 @@ func TestExpiredMailIsNotMissing(t *testing.T) {
 
 func TestRecordedRepliesAreHeldAgainstBoth(t *testing.T) {
 	w := newWorld(1)
-	acks := new(Acks)
+	recorded := new(acks.Acks)
 	for i := range 100 {
 		id := w.accept(0, true)
 		if i < 90 {
-			acks.Add(id, shaOf(id))
+			recorded.Add(id, shaOf(id))
 		} else if i < 97 {
-			acks.Unsure(shaOf(id)) // its sender never saw the 250
+			recorded.Unsure(shaOf(id)) // its sender never saw the 250
 		}
 	}
 	lost := ulid.MustNew(ulid.Timestamp(w.clock), nil)
-	acks.Add(lost, [32]byte{1})
+	recorded.Add(lost, [32]byte{1})
 	changed := w.accept(0, true)
-	acks.Add(changed, [32]byte{2})
-	r := w.audit(t, Options{Acks: acks})
-	want := AckReport{Recorded: 92, Stored: 90, Missing: 1, Wrong: 1, Unsure: 7, Extra: 7, Unexplained: 3}
+	recorded.Add(changed, [32]byte{2})
+	r := w.audit(t, Options{Acks: recorded})
+	want := acks.Report{Recorded: 92, Stored: 90, Missing: 1, Wrong: 1, Unsure: 7, Extra: 7, Unexplained: 3}
 	if *r.Acks != want {
 		t.Errorf("got  %+v\nwant %+v", *r.Acks, want)
 	}
@@ -403,13 +404,13 @@ func TestRecordedRepliesAreHeldAgainstBoth(t *testing.T) {
 // What left the log before the audit is looked up in the database.
 func TestRecordedRepliesOlderThanTheLog(t *testing.T) {
 	w := newWorld(1)
-	acks := new(Acks)
+	recorded := new(acks.Acks)
 	for range 100 {
 		id := w.accept(0, true)
-		acks.Add(id, shaOf(id))
+		recorded.Add(id, shaOf(id))
 	}
 	w.first[0] = 101
-	if r := w.audit(t, Options{Acks: acks}); r.Acks.Stored != 100 || r.Acks.Missing != 0 {
+	if r := w.audit(t, Options{Acks: recorded}); r.Acks.Stored != 100 || r.Acks.Missing != 0 {
 		t.Errorf("%+v", *r.Acks)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
 
@@ -218,7 +219,7 @@ func (a *auditor) list(ctx context.Context, r record) {
 	}
 	a.report.Unlisted++
 	a.report.problem(r.id, why.Error())
-	a.ack(r.id, ackWrong, [32]byte{})
+	a.ack(r.id, acks.Wrong, [32]byte{})
 }
 
 // before is the largest id that is smaller.
