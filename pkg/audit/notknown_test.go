@@ -37,6 +37,10 @@ func (b broken) SettledUpTo(ctx context.Context, shard int, consumer string) (ui
 	return b.world.SettledUpTo(ctx, shard, consumer)
 }
 
+func (b broken) Digests(ctx context.Context, bounds stream.Bounds, fn func(*stream.Outline) error) error {
+	return b.Outlines(ctx, bounds, fn)
+}
+
 func (b broken) Outlines(ctx context.Context, bounds stream.Bounds, fn func(*stream.Outline) error) error {
 	if b.heads && bounds.Shard == 1 {
 		bounds.To /= 2
