@@ -99,7 +99,7 @@ func TestEachCallGetsItsOwnAnswer(t *testing.T) {
 // waitFor waits until so many requests wait.
 func waitFor(t *testing.T, l *line, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		l.mu.Lock()
 		waiting := len(l.waiting)
 		l.mu.Unlock()
