@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -55,26 +56,28 @@ func TestResultsAreCached(t *testing.T) {
 
 // TestHangingCheckIsAFailure: neither the probe nor the other checks wait for it, and it is not started twice.
 func TestHangingCheckIsAFailure(t *testing.T) {
-	h := NewHealth()
-	h.timeout, h.fresh = 20*time.Millisecond, 0
-	release := make(chan struct{})
-	var started atomic.Int32
-	h.Register("stuck", func(context.Context) error { started.Add(1); <-release; return nil })
-	h.Register("fine", func(context.Context) error { return nil })
-	for range 3 {
-		failures := h.Ready(t.Context())
-		if len(failures) != 1 || failures[0].Check != "stuck" || failures[0].Error != "no answer after 20ms" {
-			t.Fatalf("got %v", failures)
+	synctest.Test(t, func(t *testing.T) { // where only waiting takes time
+		h := NewHealth()
+		h.timeout, h.fresh = 20*time.Millisecond, 0
+		release := make(chan struct{})
+		var started atomic.Int32
+		h.Register("stuck", func(context.Context) error { started.Add(1); <-release; return nil })
+		h.Register("fine", func(context.Context) error { return nil })
+		for range 3 {
+			failures := h.Ready(t.Context())
+			if len(failures) != 1 || failures[0].Check != "stuck" || failures[0].Error != "no answer after 20ms" {
+				t.Fatalf("got %v", failures)
+			}
 		}
-	}
-	if n := started.Load(); n != 1 {
-		t.Errorf("a hanging check was started %d times", n)
-	}
-	close(release)
-	h.timeout = 10 * time.Second
-	if failures := h.Ready(t.Context()); len(failures) != 0 {
-		t.Errorf("it answers again, but %v", failures)
-	}
+		if n := started.Load(); n != 1 {
+			t.Errorf("a hanging check was started %d times", n)
+		}
+		close(release)
+		h.timeout = 10 * time.Second
+		if failures := h.Ready(t.Context()); len(failures) != 0 {
+			t.Errorf("it answers again, but %v", failures)
+		}
+	})
 }
 
 func TestCheckGetsADeadline(t *testing.T) {

@@ -114,7 +114,8 @@ type follower struct {
 	kv     jetstream.KeyValue
 	state  bucketState
 	seen   uint64 // last revision that is in state, or was there before the watch began
-	behind uint64 // what seen was when the bucket was found to be ahead of it
+	taken  uint64 // entries that the watch has brought
+	behind uint64 // one more than taken was when the bucket was found to be ahead; 0: it was not
 	loaded bool
 }
 
@@ -155,6 +156,7 @@ func (f *follower) run(ctx context.Context, updates <-chan jetstream.KeyValueEnt
 
 func (f *follower) apply(entry jetstream.KeyValueEntry) {
 	f.seen = max(f.seen, entry.Revision())
+	f.taken++
 	f.state.set(entry.Key(), entry.Value(), entry.Operation() == jetstream.KeyValuePut)
 }
 
@@ -176,7 +178,8 @@ func (f *follower) publish() {
 }
 
 // verify finds out whether the watch has missed changes. If the bucket is ahead, the watch may only be slower; it has missed
-// changes if it has not advanced since the last check.
+// changes if it has brought nothing since the last check. What was there before the watch began counts too: a large bucket may
+// take longer to read than two checks.
 func (f *follower) verify(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.policy.verifyEvery)
 	defer cancel()
@@ -186,10 +189,10 @@ func (f *follower) verify(ctx context.Context) error {
 		f.behind = 0
 	case last < f.seen:
 		return errStale
-	case last > f.seen && f.behind == f.seen+1:
+	case last > f.seen && f.behind == f.taken+1:
 		return errStale
 	case last > f.seen:
-		f.behind = f.seen + 1
+		f.behind = f.taken + 1
 	default:
 		f.behind = 0
 	}

@@ -51,7 +51,7 @@ smtpd_junk_command_limit = 50
 smtpd_recipient_overshoot_limit = 1000
 smtpd_client_connection_count_limit = 0
 smtpd_client_event_limit_exceptions = static:all
-smtpd_timeout = 10s
+smtpd_timeout = 60s
 queue_minfree = 0
 hopcount_limit = 101
 smtpd_discard_ehlo_keywords = silent-discard
@@ -314,7 +314,7 @@ func waitFor(limit time.Duration, ok func() bool) bool {
 }
 
 // play says the client's side of d and returns the classes of the replies. After each turn it reads as many
-// replies as we give, until the connection ends or three seconds are over.
+// replies as we give, until the connection ends or fifteen seconds are over.
 func (pf *postfix) play(d *script) (string, error) {
 	c, err := net.Dial("tcp", pf.addr[d.settings()])
 	if err != nil {
@@ -325,7 +325,7 @@ func (pf *postfix) play(d *script) (string, error) {
 	var list []string
 	eof := false
 	for _, turn := range d.turns {
-		c.SetDeadline(time.Now().Add(3 * time.Second))
+		c.SetDeadline(time.Now().Add(15 * time.Second))
 		if _, err := c.Write(turn.bytes); err != nil {
 			eof = true
 		}
@@ -342,7 +342,7 @@ func (pf *postfix) play(d *script) (string, error) {
 		}
 	}
 	// What it says without being asked, and whether it closes.
-	c.SetDeadline(time.Now().Add(time.Second))
+	c.SetDeadline(time.Now().Add(3 * time.Second))
 	for !eof {
 		class, ok := readClass(in)
 		if eof = !ok; ok {

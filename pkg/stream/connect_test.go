@@ -23,7 +23,7 @@ func TestWaitsForTheLogAndSaysSoOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	streamtest.Become(t, 10*time.Second, "it says that it waits", func() error {
+	streamtest.Become(t, time.Minute, "it says that it waits", func() error {
 		if out.Count("waiting for the log") == 0 {
 			return fmt.Errorf("it does not")
 		}
@@ -34,7 +34,7 @@ func TestWaitsForTheLogAndSaysSoOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Shutdown()
-	streamtest.Become(t, 10*time.Second, "it says that the log is there", func() error {
+	streamtest.Become(t, time.Minute, "it says that the log is there", func() error {
 		if out.Count("connected to the log") == 0 {
 			return fmt.Errorf("it does not")
 		}

@@ -40,7 +40,7 @@ func TestStandaloneStoreInAClusterIsRefused(t *testing.T) {
 	}
 	nc, _ := c.Connect()
 	var durability stream.Durability
-	streamtest.Become(t, 20*time.Second, "the orphaned stream is noticed", func() (err error) {
+	streamtest.Become(t, time.Minute, "the orphaned stream is noticed", func() (err error) {
 		durability, err = stream.ReadDurability(t.Context(), c.Monitors(), nc)
 		if !errors.Is(err, stream.ErrOrphaned) {
 			return fmt.Errorf("told %v", err)

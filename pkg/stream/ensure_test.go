@@ -138,11 +138,11 @@ func TestDurabilityIsRewritten(t *testing.T) {
 	f := ensured(t, oneShard())
 	p := publish.New(f.NC, publish.Config{}, f.Logger(), prometheus.NewRegistry())
 	f.Run(p.Run)
-	streamtest.Become(t, 20*time.Second, "the publisher is ready", p.Ready)
+	streamtest.Become(t, time.Minute, "the publisher is ready", p.Ready)
 	if err := stream.Ensure(t.Context(), f.NC, oneShard(), stream.UnsyncedSingle, discard()); err != nil {
 		t.Fatal(err)
 	}
-	streamtest.Become(t, 20*time.Second, "the publisher refuses the log", func() error {
+	streamtest.Become(t, time.Minute, "the publisher refuses the log", func() error {
 		if p.Ready() == nil {
 			return publish.ErrUnsynced
 		}

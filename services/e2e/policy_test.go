@@ -67,7 +67,7 @@ func everywhere(t *testing.T, f *fleet.Fleet, to, want string) time.Duration {
 	t.Helper()
 	began := time.Now()
 	for _, p := range f.Ingresses {
-		within(t, 3*time.Second, p.Name+" answers RCPT "+to+" with "+want, func() bool {
+		within(t, time.Minute, p.Name+" answers RCPT "+to+" with "+want, func() bool {
 			return strings.HasPrefix(rcpt(t, p.Addrs["smtp"], to), want)
 		})
 	}

@@ -70,8 +70,8 @@ func TestShards(t *testing.T) {
 
 func raiseShards(t *testing.T, ctx context.Context, f *fleet.Fleet) {
 	pid := f.Ingresses[0].PID()
-	acks, wait := load(t, ctx, f, "-duration", "15s", "-conns", "32", "-sizes", "1KB-30KB", "-rcpts", "1-2")
-	within(t, 30*time.Second, "mail is accepted", func() bool { return acked(acks) > 100 })
+	acks, stop := pour(t, ctx, f, "-conns", "32", "-rate", "400", "-sizes", "1KB-30KB", "-rcpts", "1-2")
+	more(t, acks, 100, "mail is accepted")
 	if n := len(shardInfos(t, ctx, f)); n != 1 {
 		t.Fatalf("%d shards at the start", n)
 	}
@@ -91,7 +91,8 @@ func raiseShards(t *testing.T, ctx context.Context, f *fleet.Fleet) {
 		}
 		return used == 4
 	})
-	wait()
+	more(t, acks, 1000, "the load goes on")
+	stop()
 	settled(t, ctx, f.Env())
 	within(t, 60*time.Second, "the cachewarmer has read every shard", func() bool {
 		for _, info := range shardInfos(t, ctx, f) {
@@ -115,7 +116,7 @@ func raiseShards(t *testing.T, ctx context.Context, f *fleet.Fleet) {
 
 	// And it spreads from the start of a run.
 	before := shardInfos(t, ctx, f)
-	acks, wait = load(t, ctx, f, "-duration", "16s", "-rate", "250", "-conns", "32", "-first", "1000000", "-sizes", "1KB-30KB")
+	acks, wait := load(t, ctx, f, "-count", "4000", "-rate", "250", "-conns", "32", "-first", "1000000", "-sizes", "1KB-30KB")
 	wait()
 	settled(t, ctx, f.Env())
 	got, all := make(map[string]uint64), uint64(0)
@@ -164,8 +165,8 @@ func newest(t *testing.T, ctx context.Context, js jetstream.JetStream) (last jet
 // oneShardOut makes the shard that gets the mail just now unusable, sees the others take it, and the shard take mail
 // again once it is as it was.
 func oneShardOut(t *testing.T, ctx context.Context, f *fleet.Fleet, js jetstream.JetStream, spoil func(*jetstream.StreamConfig, jetstream.StreamState)) {
-	acks, wait := load(t, ctx, f, "-duration", "12s", "-rate", "150", "-conns", "32", "-first", "2000000", "-sizes", "1KB-30KB", "-resend", "3")
-	within(t, 30*time.Second, "mail is accepted", func() bool { return acked(acks) > 100 })
+	acks, stop := pour(t, ctx, f, "-rate", "150", "-conns", "32", "-first", "2000000", "-sizes", "1KB-30KB", "-resend", "3")
+	more(t, acks, 100, "mail is accepted")
 	s := newest(t, ctx, js)
 	right := s.CachedInfo().Config
 	name := right.Name
@@ -175,8 +176,8 @@ func oneShardOut(t *testing.T, ctx context.Context, f *fleet.Fleet, js jetstream
 	if err != nil {
 		t.Fatal(err)
 	}
-	last, before := s.CachedInfo().State.LastSeq, acked(acks)
-	within(t, 30*time.Second, "the others take the mail", func() bool { return acked(acks) > before+500 })
+	last := s.CachedInfo().State.LastSeq
+	more(t, acks, 500, "the others take the mail")
 	if s, err = js.Stream(ctx, name); err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,8 @@ func oneShardOut(t *testing.T, ctx context.Context, f *fleet.Fleet, js jetstream
 			t.Fatal(err)
 		}
 	}
-	wait()
+	more(t, acks, 500, "the load goes on")
+	stop()
 	refused := 0
 	for _, a := range readRecord(t, acks) {
 		if a.Reply != "" && a.Reply[0] == '4' {
@@ -203,7 +205,7 @@ func oneShardOut(t *testing.T, ctx context.Context, f *fleet.Fleet, js jetstream
 	accountedFor(t, ctx, f, acks)
 
 	// A shard gets all mails for two seconds, when there is not much to do.
-	more, wait := load(t, ctx, f, "-duration", "10s", "-rate", "150", "-conns", "32", "-first", "3000000", "-sizes", "1KB-30KB")
+	again, wait := load(t, ctx, f, "-count", "1500", "-rate", "150", "-conns", "32", "-first", "3000000", "-sizes", "1KB-30KB")
 	wait()
 	if s, err = js.Stream(ctx, name); err != nil {
 		t.Fatal(err)
@@ -212,5 +214,5 @@ func oneShardOut(t *testing.T, ctx context.Context, f *fleet.Fleet, js jetstream
 		t.Errorf("%s takes no mail again: still at %d", name, now)
 	}
 	settled(t, ctx, f.Env())
-	accountedFor(t, ctx, f, more)
+	accountedFor(t, ctx, f, again)
 }

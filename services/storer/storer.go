@@ -68,18 +68,7 @@ type Service struct {
 // New makes a storer; nothing happens before Run.
 func New(cfg Config, deps Deps) (*Service, error) {
 	metrics := newMetrics(deps.Metrics)
-	h := &handler{
-		store:  deps.Store,
-		logger: deps.Logger,
-		delay:  metrics.delay,
-		stored: func(shard int, mails []stream.StoredMail) {
-			// Best effort: if this is lost, the mailbox's list is up to date again when its page in the cache expires.
-			if err := stream.PublishStored(deps.Conn, shard, mails); err != nil {
-				deps.Logger.Debug("announcing stored mail", "error", err)
-			}
-		},
-		totals: new(totals),
-	}
+	h := newHandler(deps, metrics)
 	worker, err := consume.New(deps.Conn, consume.Config{
 		Consumer:   stream.Storer,
 		BatchMails: cfg.BatchRows,
@@ -104,6 +93,22 @@ func New(cfg Config, deps Deps) (*Service, error) {
 	deps.Health.Register("database", deps.Store.Ping)
 	deps.Health.Register("worker", worker.Health)
 	return &Service{cfg: cfg, deps: deps, worker: worker, janitor: janitor, auditor: auditor, metrics: metrics}, nil
+}
+
+// newHandler makes the handler of new mail, which announces what it stores.
+func newHandler(deps Deps, metrics *metrics) *handler {
+	return &handler{
+		store:  deps.Store,
+		logger: deps.Logger,
+		delay:  metrics.delay,
+		stored: func(shard int, mails []stream.StoredMail) {
+			// Best effort: if this is lost, the mailbox's list is up to date again when its page in the cache expires.
+			if err := stream.PublishStored(deps.Conn, shard, mails); err != nil {
+				deps.Logger.Debug("announcing stored mail", "error", err)
+			}
+		},
+		totals: new(totals),
+	}
 }
 
 // Run prepares the log and the database, and then stores mail until ctx ends. Before it returns it finishes the current

@@ -20,6 +20,7 @@ type driver struct {
 
 	mu       sync.Mutex
 	s        *settle.Settler
+	due      time.Time     // when the settler wanted to be ticked after the last event, zero: never
 	sleeping time.Time     // until then the clock sleeps, zero: until it is woken
 	changed  chan struct{} // closed at the next event; nil unless somebody waits for that
 }
@@ -36,14 +37,17 @@ func newDriver(e *engine, s settle.Settings) *driver {
 func (d *driver) tell(event func(s *settle.Settler, now time.Time)) {
 	d.mu.Lock()
 	now := time.Now()
+	if !d.due.IsZero() && !now.Before(d.due) {
+		d.s.Tick(now) // the clock is late, and after the event the settler names only what is due later
+	}
 	event(d.s, now)
 	out := d.s.Collect()
 	if d.changed != nil {
 		close(d.changed)
 		d.changed = nil
 	}
-	at := d.s.Wake(now)
-	earlier := !at.IsZero() && (d.sleeping.IsZero() || at.Before(d.sleeping))
+	d.due = d.s.Wake(now)
+	earlier := !d.due.IsZero() && (d.sleeping.IsZero() || d.due.Before(d.sleeping))
 	d.mu.Unlock()
 	if earlier {
 		select {
@@ -135,13 +139,19 @@ func (d *driver) clock(ctx context.Context) {
 	changes := d.nc.StatusChanged()
 	defer d.nc.RemoveStatusListener(changes)
 	d.tell(func(s *settle.Settler, now time.Time) { s.Link(now, d.nc.IsConnected()) })
+	d.tick(ctx, changes)
+}
+
+// tick ticks the settler at the time that it named after the last event. It is not asked again here: when this goroutine is
+// late, that time has passed, and the settler names only later ones.
+func (d *driver) tick(ctx context.Context, changes <-chan nats.Status) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		d.mu.Lock()
-		now, wait := time.Now(), time.Hour
-		if d.sleeping = d.s.Wake(now); !d.sleeping.IsZero() {
-			wait = max(d.sleeping.Sub(now), 0)
+		wait := time.Hour
+		if d.sleeping = d.due; !d.sleeping.IsZero() {
+			wait = max(time.Until(d.sleeping), 0)
 		}
 		d.mu.Unlock()
 		timer.Reset(wait)

@@ -55,13 +55,13 @@ func (d *driver) collect() (out effects, signal bool) {
 }
 
 func (d *driver) perform(out effects) {
+	d.publisher.release(out.release) // first, so that whoever is told finds the room free
 	for _, r := range out.settle {
 		if r.err != nil {
 			r.err = fmt.Errorf("publishing mail %s: %w", r.item.id, r.err)
 		}
 		r.item.done <- r.err
 	}
-	d.publisher.release(out.release)
 	for _, n := range out.notes {
 		d.publisher.metrics.answers.WithLabelValues(n.answer.label()).Inc()
 		d.shard.note(n.outcome, n.answer, n.bytes)

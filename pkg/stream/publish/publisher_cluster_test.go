@@ -17,7 +17,7 @@ func TestLeaderKilledUnderLoad(t *testing.T) {
 		t.Fatalf("the durability is %q (%v), want %q", durability, err, stream.SyncedQuorum)
 	}
 	shape := stream.Shape{Shards: 1, Replicas: 3, MaxBytes: 64 << 20}
-	become(t, 30*time.Second, "the streams are made", func() error {
+	become(t, time.Minute, "the streams are made", func() error {
 		return stream.Ensure(t.Context(), nc, shape, durability, discard())
 	})
 	p := startPublisher(t, nc, Config{})

@@ -159,7 +159,7 @@ func TestLogAway(t *testing.T) {
 	p := startPublisher(t, nc, Config{Deadline: time.Second})
 	waitReady(t, p)
 	s.Shutdown()
-	become(t, 5*time.Second, "the loss of the connection is noticed", func() error {
+	become(t, time.Minute, "the loss of the connection is noticed", func() error {
 		if p.link.downFor() == 0 {
 			return errors.New("it is there")
 		}
@@ -221,7 +221,7 @@ func TestFullLog(t *testing.T) {
 func TestOneShardOfFourMissing(t *testing.T) {
 	log := startLog(t, stream.Shape{Shards: 4, Replicas: 1, MaxBytes: 64 << 20})
 	p := startPublisher(t, log.nc, Config{})
-	become(t, 20*time.Second, "four shards are known", func() error {
+	become(t, time.Minute, "four shards are known", func() error {
 		if got := len(p.known()); got != 4 {
 			return fmt.Errorf("%d are", got)
 		}
@@ -328,7 +328,7 @@ func TestUnsyncedLogIsRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := startPublisher(t, nc, Config{})
-		become(t, 10*time.Second, "the log is known to be unsynced", func() error {
+		become(t, time.Minute, "the log is known to be unsynced", func() error {
 			if err := p.Ready(); !errors.Is(err, ErrUnsynced) {
 				return fmt.Errorf("Ready says %v", err)
 			}
@@ -371,10 +371,10 @@ func TestTooMuchAtOnce(t *testing.T) {
 	running.Go(func() { s.driver.run(ctx) })
 	defer running.Wait()
 	defer cancel()
-	p.cfg.MaxInflightBytes, p.cfg.Deadline = 1000, time.Second
+	p.cfg.MaxInflightBytes, p.cfg.Deadline = 1000, 3*time.Second
 	first := make(chan error, 1)
 	go func() { first <- p.Publish(t.Context(), newMail(t, 950)) }()
-	become(t, 5*time.Second, "the first mail waits", func() error {
+	become(t, time.Minute, "the first mail waits", func() error {
 		if p.inflight.Load() == 0 {
 			return errors.New("it does not")
 		}

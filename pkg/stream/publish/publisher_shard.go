@@ -131,7 +131,9 @@ func (s *shard) judge() (err error, suffering bool) {
 	case s.present && !s.durability.Synced() && !s.allow:
 		return fmt.Errorf("%w: stream %s is %s; set sync_interval: always in the NATS servers and run `sluicectl streams ensure`, or accept the risk with STREAM_ALLOW_UNSYNCED=true",
 			ErrUnsynced, name, s.durability), false
-	case s.need > 0 || s.max > 0 && s.max-s.bytes < min(smallRoom, s.max/100):
+	case s.need > 0: // it may have filled since it said what it holds
+		return fmt.Errorf("%w: stream %s refused a message; it held %d of %d bytes before", ErrFull, name, s.bytes, s.max), false
+	case s.max > 0 && s.max-s.bytes < min(smallRoom, s.max/100):
 		return fmt.Errorf("%w: stream %s holds %d of %d bytes", ErrFull, name, s.bytes, s.max), false
 	case !s.failing.IsZero() && time.Since(s.failing) > grace:
 		return fmt.Errorf("%w: stream %s has stored nothing for %v", ErrUnavailable, name, time.Since(s.failing).Round(time.Second)), false

@@ -72,7 +72,7 @@ func startPublisher(t *testing.T, nc *nats.Conn, cfg Config) *Publisher {
 
 func waitReady(t *testing.T, p *Publisher) {
 	t.Helper()
-	become(t, 20*time.Second, "the publisher is ready", func() error { return p.Ready() })
+	become(t, time.Minute, "the publisher is ready", func() error { return p.Ready() })
 }
 
 // become polls a condition with a deadline.

@@ -23,7 +23,7 @@ func TestShardsAboveAHole(t *testing.T) {
 		}
 		return known
 	}
-	become(t, 20*time.Second, "both shards are known", func() error {
+	become(t, time.Minute, "both shards are known", func() error {
 		if got := fmt.Sprint(numbers()); got != "[1 3]" {
 			return fmt.Errorf("known are %s", got)
 		}
@@ -35,7 +35,7 @@ func TestShardsAboveAHole(t *testing.T) {
 	if err := stream.Ensure(t.Context(), log.nc, stream.Shape{Shards: 4, Replicas: 1, MaxBytes: 64 << 20}, stream.Durability(log.Durability()), discard()); err != nil {
 		t.Fatal(err)
 	}
-	become(t, 20*time.Second, "all shards are known", func() error {
+	become(t, time.Minute, "all shards are known", func() error {
 		if got := fmt.Sprint(numbers()); got != "[0 1 2 3]" {
 			return fmt.Errorf("known are %s", got)
 		}

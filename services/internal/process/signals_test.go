@@ -48,7 +48,7 @@ func start(t *testing.T, vars ...string) *service {
 // log waits for a line of the service's log.
 func (s *service) log(message string) map[string]any {
 	s.t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		select {
 		case line, open := <-s.lines:
@@ -59,7 +59,7 @@ func (s *service) log(message string) map[string]any {
 				return line
 			}
 		case <-deadline:
-			s.t.Fatalf("waited 20 s for the log line %q", message)
+			s.t.Fatalf("waited a minute for the log line %q", message)
 		}
 	}
 }

@@ -38,15 +38,22 @@ func TestAPageThatWasReadBeforeItsDeletionShowsNothingDeleted(t *testing.T) {
 		t.Fatal("the cache that is away has deleted the page")
 	}
 	server.Continue()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if _, there := cache.CachedPage(ann); !there {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the page is still there")
+	noted := func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		b := g.boxes[ann]
+		return b != nil && !b.deleted.IsZero()
+	}
+	for deadline := time.After(30 * time.Second); !noted(); {
+		select {
+		case <-deadline:
+			t.Fatal("the page is not deleted, or its deletion is not noted")
+		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	time.Sleep(50 * time.Millisecond) // for whoever deleted it to take note
+	if _, there := cache.CachedPage(ann); there {
+		t.Error("the page is still there")
+	}
 	if left := g.without(ann, read); len(left) != 0 {
 		t.Error("a page that was read before its deletion shows what is deleted")
 	}
