@@ -26,18 +26,20 @@ type DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
 // Cache is a client of the servers. It is safe for concurrent use. Its methods never return errors of the cache: what
 // cannot be read is a miss, and what cannot be written is not cached. Metrics count both.
 type Cache struct {
-	client  *memcache.Client
-	writer  *memcache.Client // for set and delete: its connections are shares of one line per server
-	rooms   sync.Pool        // of *[]byte, to pack in
+	client  *memcache.Client // for all but what a sender does
 	servers servers
+	dial    DialFunc
+	grouped bool // a sender sends many requests at once
 	ttl     time.Duration
+	timeout time.Duration
 	logger  *slog.Logger
 	ops     *prometheus.CounterVec
 	stop    context.CancelFunc
 	closing context.Context // a Cache lives longer than any one call
-	work    chan func()     // for the writers
-	started sync.Once       // the writers
 	running sync.WaitGroup
+
+	mu   sync.Mutex
+	idle []*sender
 }
 
 const (
@@ -54,24 +56,16 @@ func New(cfg Config, dial DialFunc, logger *slog.Logger, reg prometheus.Register
 	if cfg.Timeout <= 0 {
 		cfg.Timeout = 100 * time.Millisecond
 	}
-	c := &Cache{servers: newServers(cfg.Addrs, time.Now), ttl: min(cfg.TTL, longestTTL*9/10), logger: logger, work: make(chan func())}
+	c := &Cache{servers: newServers(cfg.Addrs, time.Now), dial: dial, ttl: min(cfg.TTL, longestTTL*9/10), timeout: cfg.Timeout, logger: logger}
 	c.closing, c.stop = context.WithCancel(context.Background())
 	c.ops = c.register(reg)
-	if dial != nil { // within this process: there are no system calls to save
-		c.client = c.newClient(cfg.Timeout, dial)
-		c.writer = c.client
-		return c
+	if dial == nil { // else it is within this process: there are no system calls to save, and no buffers for a second request
+		c.dial, c.grouped = (&net.Dialer{}).DialContext, true
+		c.running.Go(func() { c.followNames(c.closing, net.DefaultResolver.LookupHost) })
 	}
-	c.client = c.newClient(cfg.Timeout, (&net.Dialer{}).DialContext)
-	c.writer = c.newClient(cfg.Timeout, c.servers.lines((&net.Dialer{}).DialContext))
-	c.running.Go(func() { c.followNames(c.closing, net.DefaultResolver.LookupHost) })
+	c.client = memcache.NewFromSelector(c.servers)
+	c.client.Timeout, c.client.MaxIdleConns, c.client.DialContext = cfg.Timeout, idleConns, c.dial
 	return c
-}
-
-func (c *Cache) newClient(timeout time.Duration, dial DialFunc) *memcache.Client {
-	client := memcache.NewFromSelector(c.servers)
-	client.Timeout, client.MaxIdleConns, client.DialContext = timeout, idleConns, dial
-	return client
 }
 
 // Message finds a mail.
@@ -101,7 +95,11 @@ func (c *Cache) Close() {
 // hangUp closes the idle connections. An error would be about one of those.
 func (c *Cache) hangUp() {
 	_ = c.client.Close()
-	_ = c.writer.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range c.idle {
+		s.hangUp()
+	}
 }
 
 // errOpen means that the server is left alone for now.
@@ -114,21 +112,31 @@ func (c *Cache) do(op, key string, run func(key string) error) error {
 		c.count(op, memcache.ErrNoServers)
 		return memcache.ErrNoServers
 	}
+	err := errOpen
+	c.reach(s, func() error {
+		err = run(key)
+		s.breaker.done(answered(err))
+		return err
+	})
+	c.count(op, err)
+	return err
+}
+
+// reach runs operations on a server, unless that is known not to answer. run tells the breaker how they ended, and returns the last
+// error.
+func (c *Cache) reach(s *server, run func() error) (reached bool) {
 	if !s.breaker.allow() {
-		c.count(op, errOpen)
-		return errOpen
+		return false
 	}
 	wasOpen := s.breaker.open()
-	err := run(key)
-	s.breaker.done(answered(err))
+	err := run()
 	switch isOpen := s.breaker.open(); {
 	case isOpen && !wasOpen:
 		c.logger.Warn("cache server does not answer; mail is read from the database meanwhile", "server", s.name, "error", err)
 	case wasOpen && !isOpen:
 		c.logger.Info("cache server answers again", "server", s.name)
 	}
-	c.count(op, err)
-	return err
+	return true
 }
 
 // answered tells an answer of the server, liked or not, from its silence.
@@ -139,4 +147,8 @@ func answered(err error) bool {
 
 func seconds(d time.Duration) int32 { return int32(max(1, d/time.Second)) }
 
-func messageKey(id ulid.ULID) string { return "m:" + id.String() }
+func messageKey(id ulid.ULID) string {
+	key := [2 + ulid.EncodedSize]byte{'m', ':'}
+	_ = id.MarshalTextTo(key[2:]) // an error would be that there is no room
+	return string(key[:])
+}

@@ -12,6 +12,6 @@
 // by the page (compare and swap). If the page is deleted in between, the swap fails, so a page older than the deletion never
 // comes back. A page lives for at most 60 s, so if a deletion is lost, new mail stays hidden no longer than that.
 //
-// The client is gomemcache, which waits for each answer. For writes (set, delete) its connections all share one real
-// connection per server (line), so that concurrent requests share system calls.
+// The client is gomemcache, which sends one request at a time and waits for its answer. For set and delete it is given a line
+// instead of a connection: that keeps the requests of one caller, and sends many of them in one write.
 package mailcache

@@ -101,6 +101,57 @@ func TestServerGoneAndBack(t *testing.T) {
 	}
 }
 
+// A restart between two batches costs nothing, though the connection that was kept is gone.
+func TestARestartLosesNoMail(t *testing.T) {
+	server := memcachedtest.Start(t)
+	c := open(t, mailcache.Config{Addrs: []string{server.Addr}, Timeout: 10 * time.Second}, nil)
+	for range 3 {
+		mails := make([]mailcache.Mail, 100)
+		for i := range mails {
+			mails[i] = mailOf(noise(10_000)) // several exchanges
+		}
+		for i, outcome := range c.SetMessages(mails) {
+			if outcome != mailcache.Cached {
+				t.Fatalf("mail %d: outcome %v", i, outcome)
+			}
+			if _, ok := c.Message(mails[i].ID); !ok {
+				// The client for reading still has a connection to the server of before, and finds out now.
+				if _, ok := c.Message(mails[i].ID); !ok {
+					t.Fatalf("mail %d is not there", i)
+				}
+			}
+		}
+		server.Kill()
+		server.Restart()
+	}
+}
+
+// A server that hangs costs a batch its timeout once, and takes mail again when it goes on.
+func TestAServerHangsAndGoesOn(t *testing.T) {
+	server := memcachedtest.Start(t)
+	c := open(t, mailcache.Config{Addrs: []string{server.Addr}, Timeout: 200 * time.Millisecond}, nil)
+	server.Stop()
+	mails := make([]mailcache.Mail, 100)
+	for i := range mails {
+		mails[i] = mailOf(noise(30_000))
+	}
+	start := time.Now()
+	for _, outcome := range c.SetMessages(mails) {
+		if outcome != mailcache.Skipped {
+			t.Fatalf("outcome %v of a server that hangs", outcome)
+		}
+	}
+	if took := time.Since(start); took > 10*time.Second { // one timeout each would be 20 s
+		t.Errorf("100 mails took %v", took)
+	}
+	server.Continue()
+	for deadline := time.Now().Add(30 * time.Second); !set(c); <-time.After(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server goes on, and is not used again")
+		}
+	}
+}
+
 // A mailbox page must not outlive a minute, and messages must not all expire at once. What counts is what goes over
 // the wire.
 func TestExpiryOnTheWire(t *testing.T) {

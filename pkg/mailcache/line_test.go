@@ -6,16 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/bradfitz/gomemcache/memcache"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/mailcache/memcachedtest"
 )
 
-// scripted is a line to a server that runs serve for each connection.
-func scripted(t *testing.T, serve func(net.Conn, *bufio.Reader)) *line {
+// scripted is the address of a server that runs serve for each connection.
+func scripted(t *testing.T, serve func(net.Conn, *bufio.Reader)) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -36,40 +42,32 @@ func scripted(t *testing.T, serve func(net.Conn, *bufio.Reader)) *line {
 	})
 	t.Cleanup(served.Wait)
 	t.Cleanup(func() { listener.Close() })
-	return &line{dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", listener.Addr().String())
-	}}
+	return listener.Addr().String()
 }
 
-// caller makes a call that ends with the test.
-func caller(t *testing.T, l *line) net.Conn {
+// lineTo is a line that ends with the test.
+func lineTo(t *testing.T, addr string) *line {
 	t.Helper()
-	c := l.connect("tcp", "somewhere:1")
-	t.Cleanup(func() { c.Close() })
-	return c
+	l := newLine(newServers([]string{addr}, time.Now)[0], new(net.Dialer).DialContext)
+	t.Cleanup(l.hangUp)
+	return l
 }
 
-// request does what gomemcache does, with a request in two pieces.
-func request(c net.Conn, text string) (string, error) {
-	if err := c.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
-		return "", err
+// exchange has a server answer each of these texts.
+func exchange(l *line, texts ...string) []error {
+	l.forget()
+	for i, text := range texts {
+		_, _ = l.Write([]byte(text)) // never fails
+		l.asked = append(l.asked, i)
 	}
-	for _, piece := range []string{text[:1], text[1:]} {
-		if _, err := c.Write([]byte(piece)); err != nil {
-			return "", err
-		}
-	}
-	return bufio.NewReaderSize(c, 16).ReadString('\n')
+	return l.exchange(time.Now().Add(10 * time.Second))
 }
 
 // answers gives each request the answer it asks for.
 func answers(conn net.Conn, r *bufio.Reader) {
 	for {
 		text, err := r.ReadString('\n')
-		if err != nil {
-			return
-		}
-		if text == "hang up\r\n" {
+		if err != nil || text == "hang up\r\n" {
 			return
 		}
 		if _, err := conn.Write([]byte(text)); err != nil {
@@ -78,126 +76,84 @@ func answers(conn net.Conn, r *bufio.Reader) {
 	}
 }
 
-func TestEachCallGetsItsOwnAnswer(t *testing.T) {
-	l := scripted(t, answers)
-	var all sync.WaitGroup
-	for i := range 40 {
-		c := caller(t, l)
-		all.Go(func() {
-			for j := range 200 {
-				want := fmt.Sprintf("SERVER_ERROR %d/%d %s\r\n", i, j, strings.Repeat("x", i*50))
-				if got, err := request(c, want); got != want || err != nil {
-					t.Errorf("%q, %v; want %q", got, err, want)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-}
-
-// waitFor waits until so many requests wait.
-func waitFor(t *testing.T, l *line, n int) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
-		l.mu.Lock()
-		waiting := len(l.waiting)
-		l.mu.Unlock()
-		if waiting == n {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%d requests wait, want %d", waiting, n)
-		}
-	}
-}
-
-// What waits while the line is busy goes in one piece: this server answers none of it before it has all.
-func TestRequestsThatWaitGoTogether(t *testing.T) {
+// What is asked goes in one piece: this server answers none of it before it has all. The real answers count, not those that
+// gomemcache gets.
+func TestRequestsGoTogether(t *testing.T) {
 	const n = 20
-	first, busy := make(chan struct{}), make(chan struct{})
-	l := scripted(t, func(conn net.Conn, r *bufio.Reader) {
-		for _, size := range []int{1, n} {
-			for range size {
-				if _, err := r.ReadString('\n'); err != nil {
-					return
-				}
+	addr := scripted(t, func(conn net.Conn, r *bufio.Reader) {
+		for range n {
+			if _, err := r.ReadString('\n'); err != nil {
+				return
 			}
-			if size == 1 {
-				close(busy)
-				<-first
-			}
-			fmt.Fprint(conn, strings.Repeat("STORED\r\n", size))
+		}
+		fmt.Fprint(conn, strings.Repeat("DELETED\r\nNOT_FOUND\r\nSERVER_ERROR no\r\nEXISTS\r\n", n/4))
+	})
+	c := New(Config{Addrs: []string{addr}, Timeout: 10 * time.Second}, nil, slog.New(slog.DiscardHandler), nil)
+	defer c.Close()
+	got := map[string]int{}
+	s := c.sender("delete_page", func(i int, err error) { got[fmt.Sprint(i%4, result(err))]++ })
+	for i := range n {
+		s.ask(i, fmt.Sprint("key", i), deleted, func(to *memcache.Client) error { return to.Delete(fmt.Sprint("key", i)) })
+	}
+	s.ask(3, "no key", deleted, func(to *memcache.Client) error { return to.Delete("no key") })
+	s.flush()
+	s.release()
+	if text := fmt.Sprint(got); text != "map[0ok:5 1miss:5 2error:5 3conflict:5 3error:1]" {
+		t.Error(text)
+	}
+}
+
+// However much is set, an exchange stays short, and so do the buffers.
+func TestExchangesAreBounded(t *testing.T) {
+	server := memcachedtest.Start(t)
+	c := New(Config{Addrs: []string{server.Addr}, Timeout: 10 * time.Second}, nil, slog.New(slog.DiscardHandler), nil)
+	defer c.Close()
+	s := c.sender("set_message", func(i int, err error) {
+		if err != nil {
+			t.Errorf("request %d: %v", i, err)
 		}
 	})
-	var all sync.WaitGroup
-	ask := func() {
-		c := caller(t, l)
-		all.Go(func() {
-			if got, err := request(c, "set\r\n"); got != "STORED\r\n" || err != nil {
-				t.Errorf("%q, %v", got, err)
-			}
-		})
+	value, longest := make([]byte, 40_000), 0
+	for i := range 60 {
+		item := &memcache.Item{Key: fmt.Sprint("key", i), Value: value}
+		s.ask(i, item.Key, stored, func(to *memcache.Client) error { return to.Set(item) })
+		longest = max(longest, len(s.lines[0].requests))
 	}
-	ask()
-	<-busy
-	for range n {
-		ask()
-	}
-	waitFor(t, l, n)
-	close(first)
-	all.Wait()
-}
-
-func TestGroupsAreBounded(t *testing.T) {
-	l := &line{}
-	for range 10 {
-		l.waiting = append(l.waiting, &call{request: make([]byte, groupBytes/3)})
-	}
-	var sizes []int
-	for len(l.waiting) > 0 {
-		sizes = append(sizes, len(l.take()))
-	}
-	if fmt.Sprint(sizes) != "[4 4 2]" {
-		t.Errorf("groups of %v", sizes)
+	item := &memcache.Item{Key: "large", Value: make([]byte, MaxBody)}
+	s.ask(60, item.Key, stored, func(to *memcache.Client) error { return to.Set(item) })
+	s.flush()
+	s.release()
+	if longest < groupBytes/2 || longest >= groupBytes || cap(s.lines[0].requests) > keptRoom {
+		t.Errorf("up to %d bytes were kept for one exchange, and a buffer of %d afterwards", longest, cap(s.lines[0].requests))
 	}
 }
 
 func TestLineAfterTrouble(t *testing.T) {
-	l := scripted(t, answers)
-	c := caller(t, l)
+	l := lineTo(t, scripted(t, answers))
 	for _, tt := range []struct {
-		ask, got string
-		keeps    bool
+		ask, result string
+		keeps       bool
 	}{
-		{"STORED\r\n", "STORED\r\n", true},
-		{"SERVER_ERROR object too large for cache\r\n", "SERVER_ERROR object too large for cache\r\n", true},
-		{"VALUE a 0 1\r\n", "VALUE a 0 1\r\n", false}, // the answer to something else: what follows belongs to nobody
-		{"DELETED\r\n", "DELETED\r\n", true},
-		{"hang up\r\n", "", false},
-		{"NOT_FOUND\r\n", "NOT_FOUND\r\n", true},
+		{"STORED\r\n", "ok", true},
+		{"SERVER_ERROR object too large for cache\r\n", "error", true},
+		{"VALUE a 0 1\r\n", "error", false}, // the answer to something else: what follows belongs to nobody
+		{"DELETED\r\n", "ok", true},
+		{"hang up\r\n", "error", false},
+		{"NOT_FOUND\r\n", "miss", true},
 	} {
-		got, err := request(c, tt.ask)
-		if got != tt.got || (err != nil) != (tt.got == "") || (l.conn != nil) != tt.keeps {
-			t.Errorf("%q: %q, %v, connection kept: %v", tt.ask, got, err, l.conn != nil)
+		got := exchange(l, tt.ask)
+		if len(got) != 1 || result(got[0]) != tt.result || (l.conn != nil) != tt.keeps {
+			t.Errorf("%q: %v, connection kept: %v", tt.ask, got, l.conn != nil)
 		}
-	}
-	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("reading without having asked: %v", err)
 	}
 }
 
-// The rest of a group must not take the answers for its own after one that makes no sense.
-func TestNonsenseEndsTheGroup(t *testing.T) {
-	l := scripted(t, answers)
-	var group []*call
-	for _, text := range []string{"STORED\r\n", "nonsense\r\n", "STORED\r\n", "DELETED\r\n"} {
-		group = append(group, &call{line: l, request: []byte(text), until: time.Now().Add(10 * time.Second)})
-	}
-	l.exchange(group)
-	for i, c := range group {
-		if wrong := errors.Is(c.err, errAnswer); wrong != (i > 1) {
-			t.Errorf("call %d: %v", i, c.err)
+// After an answer that makes no sense, the rest must not take the answers that follow for its own.
+func TestNonsenseEndsTheExchange(t *testing.T) {
+	l := lineTo(t, scripted(t, answers))
+	for i, err := range exchange(l, stored, "nonsense\r\n", stored, deleted) {
+		if wrong := errors.Is(err, errAnswer); wrong != (i > 0) {
+			t.Errorf("answer %d: %v", i, err)
 		}
 	}
 	if l.conn != nil {
@@ -205,44 +161,106 @@ func TestNonsenseEndsTheGroup(t *testing.T) {
 	}
 }
 
-func TestLastCallClosesTheConnection(t *testing.T) {
-	closed := make(chan struct{})
-	l := scripted(t, func(conn net.Conn, r *bufio.Reader) {
-		answers(conn, r)
-		close(closed)
-	})
-	one, two := l.connect("tcp", "somewhere:1"), l.connect("tcp", "somewhere:1")
-	if _, err := request(one, "STORED\r\n"); err != nil {
-		t.Fatal(err)
+// A server that has closed a kept connection, as by a restart, costs nothing. One that closes each does not get the same again and
+// again.
+func TestKeptConnectionThatIsGone(t *testing.T) {
+	var conns sync.Map
+	l := lineTo(t, scripted(t, func(conn net.Conn, r *bufio.Reader) {
+		conns.Store(conn, true)
+		if text, err := r.ReadString('\n'); err == nil && text == stored {
+			_, _ = conn.Write([]byte(text))
+		}
+	}))
+	for range 5 {
+		for _, err := range exchange(l, stored) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
 	}
-	if err := one.Close(); err != nil {
-		t.Fatal(err)
+	if got := exchange(l, "unliked\r\n"); len(got) != 1 || got[0] == nil {
+		t.Errorf("%v", got)
 	}
-	if _, err := request(two, "STORED\r\n"); err != nil {
-		t.Fatal(err)
+	n := 0
+	conns.Range(func(any, any) bool { n++; return true })
+	if n != 6 {
+		t.Errorf("%d connections, want 6", n)
 	}
-	if err := two.Close(); err != nil || !errors.Is(two.Close(), net.ErrClosed) {
-		t.Fatal(err)
+}
+
+// A server that stops half-way has done what it has answered.
+func TestAnswersThatCameCount(t *testing.T) {
+	l := lineTo(t, scripted(t, answers))
+	for i, err := range exchange(l, stored, deleted, "hang up\r\n", stored) {
+		if (err == nil) != (i < 2) {
+			t.Errorf("answer %d: %v", i, err)
+		}
 	}
-	<-closed
 }
 
 func TestSilentServerCostsTheTimeoutOnce(t *testing.T) {
-	l := scripted(t, func(_ net.Conn, r *bufio.Reader) { _, _ = r.WriteTo(io.Discard) })
-	var all sync.WaitGroup
+	addr := scripted(t, func(_ net.Conn, r *bufio.Reader) { _, _ = r.WriteTo(io.Discard) })
+	c := New(Config{Addrs: []string{addr}, Timeout: 100 * time.Millisecond}, nil, slog.New(slog.DiscardHandler), nil)
+	defer c.Close()
+	mails := make([]Mail, 128)
+	for i := range mails {
+		mails[i] = Mail{ID: ulid.Make(), Envelope: make([]byte, 30_000), Raw: []byte{}} // several exchanges
+	}
 	start := time.Now()
-	for range 64 {
-		c := caller(t, l)
-		_ = c.SetDeadline(start.Add(100 * time.Millisecond))
+	for _, outcome := range c.SetMessages(mails) {
+		if outcome != Skipped {
+			t.Errorf("outcome %v", outcome)
+		}
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("128 requests took %v", took)
+	}
+	l := lineTo(t, addr)
+	l.asked = []int{0}
+	if err := l.exchange(start)[0]; !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// Many callers at once: each learns what became of its own.
+func TestEachCallerGetsItsOwnAnswers(t *testing.T) {
+	addr := scripted(t, func(conn net.Conn, r *bufio.Reader) {
+		for {
+			text, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			answer := deleted
+			if strings.Contains(text, "odd") {
+				answer = "NOT_FOUND\r\n"
+			}
+			if _, err := conn.Write([]byte(answer)); err != nil {
+				return
+			}
+		}
+	})
+	c := New(Config{Addrs: []string{addr}, Timeout: 10 * time.Second}, nil, slog.New(slog.DiscardHandler), nil)
+	defer c.Close()
+	var all sync.WaitGroup
+	for range 40 {
 		all.Go(func() {
-			_, _ = c.Write([]byte("set\r\n"))
-			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("%v", err)
+			for range 20 {
+				s := c.sender("delete_page", func(i int, err error) {
+					if errors.Is(err, memcache.ErrCacheMiss) != (i%2 == 1) {
+						t.Errorf("request %d: %v", i, err)
+					}
+				})
+				for i := range 50 {
+					key := [2]string{"even", "odd"}[i%2]
+					s.ask(i, key, deleted, func(to *memcache.Client) error { return to.Delete(key) })
+				}
+				s.flush()
+				s.release()
 			}
 		})
 	}
 	all.Wait()
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("64 requests took %v", took)
+	if len(c.idle) > idleSenders {
+		t.Errorf("%d senders were kept", len(c.idle))
 	}
 }

@@ -34,17 +34,19 @@ func (c *Cache) register(reg prometheus.Registerer) *prometheus.CounterVec {
 	return ops
 }
 
-func (c *Cache) count(op string, err error) {
-	result := "error"
+func (c *Cache) count(op string, err error) { c.ops.WithLabelValues(op, result(err)).Inc() }
+
+// result is how an operation ended, for the metrics.
+func result(err error) string {
 	switch {
 	case err == nil:
-		result = "ok"
+		return "ok"
 	case errors.Is(err, memcache.ErrCacheMiss):
-		result = "miss"
+		return "miss"
 	case errors.Is(err, memcache.ErrNotStored), errors.Is(err, memcache.ErrCASConflict):
-		result = "conflict"
+		return "conflict"
 	case errors.Is(err, errOpen):
-		result = "open"
+		return "open"
 	}
-	c.ops.WithLabelValues(op, result).Inc()
+	return "error"
 }

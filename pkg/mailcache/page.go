@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/bradfitz/gomemcache/memcache"
@@ -24,7 +23,8 @@ const (
 
 func pageKey(mailbox string) string {
 	mbox := mailstore.Mbox(mailbox)
-	return "i:" + base64.RawURLEncoding.EncodeToString(mbox[:])
+	var key [64]byte
+	return string(base64.RawURLEncoding.AppendEncode(append(key[:0], "i:"...), mbox[:]))
 }
 
 // Page is the newest mails of a mailbox, PageEntries at most. What comes from the cache is decoded only as far as it is
@@ -141,11 +141,15 @@ func (c *Cache) DeletePages(mailboxes []string) int {
 }
 
 func (c *Cache) deleteAll(op string, keys []string) (lost int) {
-	var n atomic.Int64
-	c.each(len(keys), func(i int) {
-		if err := c.do(op, keys[i], c.writer.Delete); err != nil && !answered(err) {
-			n.Add(1)
+	s := c.sender(op, func(_ int, err error) {
+		if err != nil && !answered(err) {
+			lost++
 		}
 	})
-	return int(n.Load())
+	defer s.release()
+	for i, key := range keys {
+		s.ask(i, key, deleted, func(to *memcache.Client) error { return to.Delete(key) })
+	}
+	s.flush()
+	return lost
 }

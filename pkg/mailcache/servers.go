@@ -1,7 +1,6 @@
 package mailcache
 
 import (
-	"context"
 	"hash/fnv"
 	"net"
 	"strings"
@@ -14,6 +13,7 @@ import (
 // connection looks the name up again.
 type server struct {
 	name    string
+	index   int // among the servers
 	hash    uint64
 	breaker breaker
 }
@@ -37,7 +37,7 @@ func newServers(names []string, now func() time.Time) servers {
 	var list servers
 	for _, name := range names {
 		if name = strings.TrimSpace(name); name != "" {
-			list = append(list, &server{name: name, hash: hash(name), breaker: breaker{now: now}})
+			list = append(list, &server{name: name, index: len(list), hash: hash(name), breaker: breaker{now: now}})
 		}
 	}
 	return list
@@ -84,15 +84,4 @@ func (l servers) Each(fn func(net.Addr) error) error {
 		}
 	}
 	return nil
-}
-
-// lines makes a DialFunc whose connections to a server are shares of one.
-func (l servers) lines(dial DialFunc) DialFunc {
-	shared := make(map[string]*line)
-	for _, s := range l {
-		shared[s.name] = &line{dial: dial}
-	}
-	return func(_ context.Context, network, addr string) (net.Conn, error) {
-		return shared[addr].connect(network, addr), nil
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"time"
 
@@ -27,7 +28,9 @@ func (c *ProcessConfig) Open(e *process.Env) (Deps, func(), error) {
 		return Deps{}, nil, err
 	}
 	cache := mailcache.New(mailcache.Config{Addrs: c.Addrs, TTL: c.TTL}, nil, e.Logger, e.Metrics)
+	memory := unused()
 	closeAll := func() {
+		runtime.KeepAlive(memory)
 		_ = conn.FlushTimeout(5 * time.Second) // the last acknowledgements
 		conn.Close()
 		cache.Close()
