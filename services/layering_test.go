@@ -84,7 +84,7 @@ func broken(from, to string) string {
 	toLayer, toName := part(to)
 	rank := map[string]int{"proto": 1, "pkg": 2, "services": 3}
 	// Which siblings these parts may import; all others are free to.
-	siblings := map[string][]string{"smtp": nil, "smtpd": {"smtp"}, "mailparse": nil, "env": nil, "obs": nil, "lifecycle": nil}
+	siblings := map[string][]string{"digest": nil, "smtp": nil, "smtpd": {"smtp"}, "mailparse": nil, "env": nil, "obs": nil, "lifecycle": nil}
 	allowed, bound := siblings[name]
 	switch {
 	case from == root+"pkg/stream" && isRoom(to):

@@ -26,6 +26,7 @@ type ahead struct {
 	*recall.Memory
 	auditor
 	size    int                  // mails of a step
+	asOf    time.Time            // what the log had at this time is all in the bounds; zero: not all
 	records []record             // read, and not held against the database yet
 	at      int64                // when the log took the last of them
 	current map[int]*recall.Step // by shard
@@ -65,11 +66,15 @@ func (p *ahead) run(ctx context.Context, bounds []stream.Bounds) (silent []error
 			p.Unlock() // a purge may be waiting
 			p.Lock()
 			if whole, fresh = whole+fresh, 0; whole >= passMails {
+				p.asOf = time.Time{}
 				break
 			}
 		}
 		p.read(r)
-		fresh++
+		fresh += r.mails()
+	}
+	if len(silent) == 0 && !p.asOf.IsZero() {
+		p.at = max(p.at, p.asOf.UnixMilli())
 	}
 	if err := p.settle(ctx); err != nil {
 		return silent, err
@@ -80,7 +85,7 @@ func (p *ahead) run(ctx context.Context, bounds []stream.Bounds) (silent []error
 // shard reads one shard.
 func (p *ahead) shard(ctx context.Context, b stream.Bounds) heads {
 	return func(yield func(record, error) bool) {
-		for r, err := range shardHeads(ctx, p.Log, b, b.To) {
+		for r, err := range shardHeads(ctx, p.Log, p.Log.Digests, b, b.To) {
 			if !yield(r, err) || err != nil {
 				return
 			}
@@ -109,7 +114,7 @@ func (p *ahead) reached(shard int, sequence uint64) {
 func (p *ahead) read(r record) {
 	s := p.step(r.shard)
 	s.To = r.sequence
-	s.Mails++
+	s.Mails += int64(r.mails())
 	s.Bytes += r.size
 	p.reached(r.shard, r.sequence)
 	if r.bad != nil {
@@ -138,6 +143,12 @@ func (p *ahead) settle(ctx context.Context) error {
 		p.Open = &recall.Range{Low: mailstore.IDAt(time.UnixMilli(p.records[0].at).Add(settling))}
 	}
 	cut := mailstore.IDAt(time.UnixMilli(p.at).Add(-settling))
+	var err error
+	if p.records, err = p.apart(ctx, p.records, func(r *record) bool {
+		return r.id.Compare(p.Open.Low) < 0 || r.spans(cut)
+	}); err != nil {
+		return err
+	}
 	late := front(p.records, func(r *record) bool { return r.id.Compare(p.Open.Low) < 0 })
 	if err := p.some(ctx, p.records[:late]); err != nil {
 		return err
@@ -151,7 +162,7 @@ func (p *ahead) settle(ctx context.Context) error {
 		p.Close(before(cut), cut)
 		rest = rest[n:]
 	}
-	if len(rest) > 5*p.size { // by a clock that is ahead; memory is bounded
+	if mailsOf(rest) > 5*p.size { // by a clock that is ahead; memory is bounded
 		if err := p.some(ctx, rest); err != nil {
 			return err
 		}
@@ -180,7 +191,7 @@ func front(records []record, is func(*record) bool) (n int) {
 func (p *ahead) upTo(ctx context.Context, high ulid.ULID, records []record) error {
 	want := *p.Open
 	for i := range records {
-		want.Add(records[i].row(), records[i].boxes)
+		records[i].addTo(&want)
 	}
 	mails, err := p.DB.Sum(ctx, want.Low, high)
 	if err != nil {
@@ -197,9 +208,9 @@ func (p *ahead) upTo(ctx context.Context, high ulid.ULID, records []record) erro
 	for i := range records {
 		r := &records[i]
 		p.count(r)
-		p.report.Stored++
-		p.report.last = r.id
-		p.Found(r.shard, r.sequence, p.Open)
+		p.report.Stored += int64(r.mails())
+		p.report.last = r.last()
+		p.Found(r.shard, r.sequence, r.mails(), p.Open)
 	}
 	return nil
 }
@@ -215,6 +226,6 @@ func (p *ahead) keep(r record, whole bool) {
 		in.High = r.id
 	}
 	if whole {
-		p.Found(r.shard, r.sequence, in)
+		p.Found(r.shard, r.sequence, 1, in)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
@@ -25,6 +26,7 @@ const windowMails = 50_000
 type Log interface {
 	Snapshot(ctx context.Context, since time.Time) ([]stream.Bounds, error)
 	Outlines(ctx context.Context, b stream.Bounds, fn func(*stream.Outline) error) error
+	Digests(ctx context.Context, b stream.Bounds, fn func(*stream.Outline) error) error
 	Gaps(ctx context.Context, b stream.Bounds) ([]stream.Bounds, error)
 	State(ctx context.Context, shard int) (stream.ShardState, error)
 	SettledUpTo(ctx context.Context, shard int, consumer string) (uint64, error)
@@ -69,7 +71,7 @@ type Options struct {
 	// Retention of the database: older mail may be absent. 0: no mail expires.
 	Retention time.Duration
 	// Acks are recorded replies to look up in log and database, nil for none.
-	Acks *Acks
+	Acks *acks.Acks
 	// Repair, when set, stores missing mails again. Afterwards the database is asked for all of them, even if Repair failed.
 	Repair func(ctx context.Context, places []Place) error
 	// Progress, when set, is called after each window with the number of mails so far.
@@ -92,12 +94,13 @@ func Run(ctx context.Context, from Sources, o Options) (Report, error) {
 		a.report.notKnown(err)
 	}
 	if o.Acks != nil {
-		report, err := o.Acks.finish(ctx, from.DB, len(a.report.NotKnown) == 0)
+		report, err := o.Acks.Finish(ctx, from.DB, len(a.report.NotKnown) == 0, func(id ulid.ULID, what string) {
+			a.report.Problems = append(a.report.Problems, Problem{ID: id, What: what})
+		})
 		if err != nil {
 			a.report.notKnown(err)
 		}
 		a.report.Acks = &report
-		a.report.Problems = append(a.report.Problems, o.Acks.first...)
 	}
 	return a.report, ctx.Err()
 }
@@ -156,7 +159,7 @@ func (a *auditor) shards(ctx context.Context, bounds []stream.Bounds) []heads {
 			a.lacks(fmt.Errorf("what the storer has settled of %s: %w", stream.StreamName(b.Shard), err))
 			continue
 		}
-		shards = append(shards, shardHeads(ctx, a.Log, b, settled))
+		shards = append(shards, shardHeads(ctx, a.Log, a.Log.Digests, b, settled))
 		if b.From <= 1 {
 			continue // nothing has ever been purged here
 		}
@@ -189,7 +192,7 @@ func (a *auditor) oldest(ctx context.Context, b stream.Bounds) (time.Time, error
 // run reads the heads in the order of the log and joins a window whenever enough have come.
 func (a *auditor) run(ctx context.Context, all heads) error {
 	var window []record
-	full := windowMails
+	mails, full := 0, windowMails
 	for r, err := range all {
 		if err != nil {
 			a.lacks(err)
@@ -209,12 +212,13 @@ func (a *auditor) run(ctx context.Context, all heads) error {
 			continue
 		}
 		window = append(window, r)
-		if len(window) >= full {
+		if mails += r.mails(); mails >= full {
 			// Ids before this time cannot come any more, but for copies and retried dead letters.
 			if window, err = a.join(ctx, window, mailstore.IDAt(time.UnixMilli(r.at).Add(-Slack))); err != nil {
 				return err
 			}
-			full = len(window) + windowMails
+			mails = mailsOf(window)
+			full = mails + windowMails
 		}
 	}
 	_, err := a.join(ctx, window, mailstore.LastID())
@@ -226,7 +230,12 @@ func (a *auditor) join(ctx context.Context, window []record, high ulid.ULID) ([]
 	if high.Compare(a.low) <= 0 {
 		return window, nil // mail that belongs between these may still come
 	}
-	slices.SortFunc(window, func(x, y record) int { return x.id.Compare(y.id) })
+	since := mailstore.IDAt(a.options.Since)
+	window, err := a.apart(ctx, window, func(r *record) bool { return r.spans(since) || r.spans(a.low) || r.spans(high) })
+	if err != nil {
+		return nil, err
+	}
+	sorted(window)
 	below := func(id ulid.ULID) int {
 		n, _ := slices.BinarySearchFunc(window, id, func(r record, id ulid.ULID) int { return r.id.Compare(id) })
 		return n
@@ -234,8 +243,8 @@ func (a *auditor) join(ctx context.Context, window []record, high ulid.ULID) ([]
 	late, now := below(a.low), below(high)
 	// Late records are copies of what was joined already, or dead letters that were retried.
 	for _, r := range window[:late] {
-		if a.options.Since.IsZero() || !ulid.Time(r.id.Time()).Before(a.options.Since) {
-			a.report.Copies++
+		if r.id.Compare(since) >= 0 {
+			a.report.Copies += int64(r.mails())
 		}
 	}
 	if err := a.compare(ctx, a.low, high, a.distinct(window[late:now])); err != nil {
@@ -248,11 +257,18 @@ func (a *auditor) join(ctx context.Context, window []record, high ulid.ULID) ([]
 	return slices.Clone(window[now:]), nil
 }
 
-// distinct drops copies, in place: a mail is settled when one of its copies is.
+// sorted sorts records by id.
+func sorted(records []record) []record {
+	slices.SortFunc(records, func(x, y record) int { return x.id.Compare(y.id) })
+	return records
+}
+
+// distinct drops copies, in place: a mail is settled when one of its copies is. Packs are left alone; a copy of a mail of theirs
+// shows in the sums.
 func (a *auditor) distinct(sorted []record) []record {
 	out := sorted[:0]
 	for _, r := range sorted {
-		if n := len(out); n > 0 && out[n-1].id == r.id {
+		if n := len(out); n > 0 && out[n-1].id == r.id && out[n-1].pack == nil && r.pack == nil {
 			out[n-1].settled = out[n-1].settled || r.settled
 			a.report.Copies++
 			continue

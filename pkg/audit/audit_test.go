@@ -3,7 +3,6 @@ package audit
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -11,203 +10,9 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
-	"github.com/sluice-mail/sluice/pkg/stream"
-	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
-	mailv1 "github.com/sluice-mail/sluice/proto/mail/v1"
 )
-
-// world is a log, dead letters and a database in memory.
-type world struct {
-	shards   [][]stream.Head // in order of sequence, from 1
-	first    []uint64        // first sequence the log still has
-	settled  []uint64
-	letters  []ulid.ULID
-	rows     map[ulid.ULID]mailstore.Row
-	damaged  map[ulid.ULID]bool
-	unlisted map[mailstore.Line]bool
-	stones   map[ulid.ULID]tombstone.Stone
-	holes    []stream.Bounds // what the log has lost
-	excused  []tombstone.Gap
-	random   *rand.Rand
-	clock    time.Time
-	created  time.Time // of every stream
-}
-
-func newWorld(shards int) *world {
-	return &world{shards: make([][]stream.Head, shards), first: slices.Repeat([]uint64{1}, shards), settled: make([]uint64, shards),
-		rows: make(map[ulid.ULID]mailstore.Row), damaged: make(map[ulid.ULID]bool), unlisted: make(map[mailstore.Line]bool),
-		stones: make(map[ulid.ULID]tombstone.Stone), random: rand.New(rand.NewPCG(1, 2)),
-		clock: time.Now().Add(-time.Hour)}
-}
-
-func (w *world) Snapshot(_ context.Context, since time.Time) ([]stream.Bounds, error) {
-	var all []stream.Bounds
-	for i, heads := range w.shards {
-		b := stream.Bounds{Shard: i, From: w.first[i], To: uint64(len(heads))}
-		for b.From <= b.To && heads[b.From-1].Time.Before(since) {
-			b.From++
-		}
-		all = append(all, b)
-	}
-	return all, nil
-}
-
-func (w *world) Outlines(_ context.Context, b stream.Bounds, fn func(*stream.Outline) error) error {
-	for seq := max(b.From, w.first[b.Shard]); seq <= b.To; seq++ {
-		if w.hole(b.Shard, seq) {
-			continue
-		}
-		h := w.shards[b.Shard][seq-1]
-		o := stream.Outline{ID: h.ID, Size: int64(h.Envelope.GetSize()), SHA256: [32]byte(h.Envelope.GetSha256()), Shard: h.Shard, Sequence: h.Sequence, Time: h.Time}
-		for _, to := range h.Envelope.GetRecipients() {
-			o.Mailboxes = append(o.Mailboxes, []byte(to.GetMailbox()))
-		}
-		if err := fn(&o); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *world) hole(shard int, seq uint64) bool {
-	return slices.ContainsFunc(w.holes, func(h stream.Bounds) bool { return h.Shard == shard && h.From <= seq && seq <= h.To })
-}
-
-func (w *world) Gaps(_ context.Context, b stream.Bounds) (gaps []stream.Bounds, err error) {
-	for _, h := range w.holes {
-		if h.Shard == b.Shard && h.From <= b.To && h.To >= b.From {
-			gaps = append(gaps, stream.Bounds{Shard: h.Shard, From: max(h.From, b.From), To: min(h.To, b.To)})
-		}
-	}
-	return gaps, nil
-}
-
-func (w *world) State(_ context.Context, shard int) (stream.ShardState, error) {
-	return stream.ShardState{Shard: shard, Created: w.created}, nil
-}
-
-// stones are a world's tombstones.
-type stones struct{ *world }
-
-func (s stones) Find(_ context.Context, id ulid.ULID) (tombstone.Stone, error) {
-	if stone, ok := s.stones[id]; ok {
-		return stone, nil
-	}
-	return tombstone.Stone{}, tombstone.ErrNotFound
-}
-
-func (s stones) Gaps(context.Context, int) ([]tombstone.Gap, error) { return s.excused, nil }
-
-func (w *world) sources() Sources { return Sources{w, w, w, stones{w}} }
-
-func (w *world) SettledUpTo(_ context.Context, shard int, _ string) (uint64, error) {
-	return w.settled[shard], nil
-}
-
-func (w *world) Refresh(context.Context) error { return nil }
-
-func (w *world) Has(_ context.Context, id ulid.ULID) (bool, error) {
-	return slices.Contains(w.letters, id), nil
-}
-
-func (w *world) IDs(_ context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error {
-	var ids []ulid.ULID
-	for id := range w.rows {
-		if id.Compare(from) >= 0 && id.Compare(to) <= 0 {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, ulid.ULID.Compare)
-	for _, id := range ids {
-		if err := fn(w.rows[id]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *world) Sum(_ context.Context, from, to ulid.ULID) (sum mailstore.Sum, err error) {
-	for id, row := range w.rows {
-		if id.Compare(from) >= 0 && id.Compare(to) <= 0 {
-			sum.Add(row)
-		}
-	}
-	return sum, nil
-}
-
-func (w *world) SumOf(_ context.Context, ids []ulid.ULID) (sum mailstore.Sum, err error) {
-	for _, id := range ids {
-		if row, ok := w.rows[id]; ok {
-			sum.Add(row)
-		}
-	}
-	return sum, nil
-}
-
-func (w *world) Lines(_ context.Context, lines []mailstore.Line) (n int, err error) {
-	for _, l := range lines {
-		if _, stored := w.rows[l.ID]; stored && !w.unlisted[l] {
-			n++
-		}
-	}
-	return n, nil
-}
-
-func (w *world) SumLines(_ context.Context, from, to ulid.ULID) (sum mailstore.LineSum, err error) {
-	boxes := [][16]byte{mailstore.Mbox("a@example.com"), mailstore.Mbox("b@example.com")}
-	for id := range w.rows {
-		if id.Compare(from) < 0 || id.Compare(to) > 0 {
-			continue
-		}
-		for _, box := range boxes {
-			if l := (mailstore.Line{Mbox: box, ID: id}); !w.unlisted[l] {
-				sum.Add(l)
-			}
-		}
-	}
-	return sum, nil
-}
-
-func (w *world) Damaged(_ context.Context, mails []mailstore.Row) (damaged []ulid.ULID, err error) {
-	for _, m := range mails {
-		if w.damaged[m.ID] {
-			damaged = append(damaged, m.ID)
-		}
-	}
-	return damaged, nil
-}
-
-// accept puts a mail into the log, up to a second after the time in its id, and into the database when stored.
-func (w *world) accept(shard int, stored bool) ulid.ULID {
-	w.clock = w.clock.Add(time.Duration(w.random.IntN(20)) * time.Millisecond)
-	var entropy [10]byte
-	for i := range entropy {
-		entropy[i] = byte(w.random.Uint32())
-	}
-	id := mailstore.IDAt(w.clock.Add(-time.Duration(w.random.IntN(1000)) * time.Millisecond))
-	if err := id.SetEntropy(entropy[:]); err != nil {
-		panic(err)
-	}
-	w.publish(shard, id)
-	if stored {
-		w.rows[id] = mailstore.Row{ID: id, Size: 100, SHA256: shaOf(id)}
-	}
-	w.settled[shard] = uint64(len(w.shards[shard]))
-	return id
-}
-
-func (w *world) publish(shard int, id ulid.ULID) {
-	sum := shaOf(id)
-	w.shards[shard] = append(w.shards[shard], stream.Head{ID: id, Shard: shard, Sequence: uint64(len(w.shards[shard]) + 1), Time: w.clock,
-		Envelope: &mailv1.Envelope{Id: id[:], Size: 100, Sha256: sum[:],
-			Recipients: []*mailv1.Recipient{{Mailbox: "a@example.com"}, {Mailbox: "b@example.com"}, {Mailbox: "a@example.com"}}}})
-}
-
-func shaOf(id ulid.ULID) (sum [32]byte) {
-	copy(sum[:], id[:])
-	return sum
-}
 
 func (w *world) audit(t *testing.T, o Options) Report {
 	t.Helper()
@@ -377,21 +182,21 @@ func TestExpiredMailIsNotMissing(t *testing.T) {
 
 func TestRecordedRepliesAreHeldAgainstBoth(t *testing.T) {
 	w := newWorld(1)
-	acks := new(Acks)
+	recorded := new(acks.Acks)
 	for i := range 100 {
 		id := w.accept(0, true)
 		if i < 90 {
-			acks.Add(id, shaOf(id))
+			recorded.Add(id, shaOf(id))
 		} else if i < 97 {
-			acks.Unsure(shaOf(id)) // its sender never saw the 250
+			recorded.Unsure(shaOf(id)) // its sender never saw the 250
 		}
 	}
 	lost := ulid.MustNew(ulid.Timestamp(w.clock), nil)
-	acks.Add(lost, [32]byte{1})
+	recorded.Add(lost, [32]byte{1})
 	changed := w.accept(0, true)
-	acks.Add(changed, [32]byte{2})
-	r := w.audit(t, Options{Acks: acks})
-	want := AckReport{Recorded: 92, Stored: 90, Missing: 1, Wrong: 1, Unsure: 7, Extra: 7, Unexplained: 3}
+	recorded.Add(changed, [32]byte{2})
+	r := w.audit(t, Options{Acks: recorded})
+	want := acks.Report{Recorded: 92, Stored: 90, Missing: 1, Wrong: 1, Unsure: 7, Extra: 7, Unexplained: 3}
 	if *r.Acks != want {
 		t.Errorf("got  %+v\nwant %+v", *r.Acks, want)
 	}
@@ -403,13 +208,13 @@ func TestRecordedRepliesAreHeldAgainstBoth(t *testing.T) {
 // What left the log before the audit is looked up in the database.
 func TestRecordedRepliesOlderThanTheLog(t *testing.T) {
 	w := newWorld(1)
-	acks := new(Acks)
+	recorded := new(acks.Acks)
 	for range 100 {
 		id := w.accept(0, true)
-		acks.Add(id, shaOf(id))
+		recorded.Add(id, shaOf(id))
 	}
 	w.first[0] = 101
-	if r := w.audit(t, Options{Acks: acks}); r.Acks.Stored != 100 || r.Acks.Missing != 0 {
+	if r := w.audit(t, Options{Acks: recorded}); r.Acks.Stored != 100 || r.Acks.Missing != 0 {
 		t.Errorf("%+v", *r.Acks)
 	}
 }

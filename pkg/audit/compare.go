@@ -7,6 +7,8 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
+	"github.com/sluice-mail/sluice/pkg/audit/internal/recall"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
 
@@ -24,6 +26,11 @@ func (a *auditor) compare(ctx context.Context, low, high ulid.ULID, records []re
 	if err != nil {
 		return fmt.Errorf("reading the database: %w", err)
 	}
+	return a.span(ctx, low, high, records)
+}
+
+// compareAll compares mails, no packs.
+func (a *auditor) compareAll(ctx context.Context, low, high ulid.ULID, records []record) error {
 	for more := true; more; {
 		some, to := records, high
 		if more = len(records) > compareMails; more {
@@ -79,10 +86,11 @@ func (a *auditor) older(ctx context.Context, low, high ulid.ULID, records []reco
 
 // same says whether the database has these mails as they are, and no others from low to high.
 func (a *auditor) same(ctx context.Context, low, high ulid.ULID, records []record) (bool, error) {
-	var want, got mailstore.Sum
+	var want recall.Range
+	var got mailstore.Sum
 	var err error
 	for i := range records {
-		want.Add(records[i].row())
+		records[i].addTo(&want)
 	}
 	if a.onlyLog {
 		ids := make([]ulid.ULID, len(records))
@@ -93,19 +101,17 @@ func (a *auditor) same(ctx context.Context, low, high ulid.ULID, records []recor
 	} else {
 		got, err = a.DB.Sum(ctx, low, high)
 	}
-	return got == want, err
+	return got == want.Mails, err
 }
 
 // listed says whether the mailboxes list these mails, and no others from low to high.
 func (a *auditor) listed(ctx context.Context, low, high ulid.ULID, records []record) (bool, error) {
-	var want mailstore.LineSum
-	for _, r := range records {
-		for _, box := range r.boxes {
-			want.Add(mailstore.Line{Mbox: box, ID: r.id})
-		}
+	var want recall.Range
+	for i := range records {
+		records[i].addTo(&want)
 	}
 	got, err := a.DB.SumLines(ctx, low, high)
-	return got == want, err
+	return got == want.Lines, err
 }
 
 // walk looks at records and rows side by side, both in order of id, and returns the records that are stored as they are.
@@ -218,7 +224,7 @@ func (a *auditor) list(ctx context.Context, r record) {
 	}
 	a.report.Unlisted++
 	a.report.problem(r.id, why.Error())
-	a.ack(r.id, ackWrong, [32]byte{})
+	a.ack(r.id, acks.Wrong, [32]byte{})
 }
 
 // before is the largest id that is smaller.

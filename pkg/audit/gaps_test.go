@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
@@ -117,15 +118,15 @@ func TestAStreamThatWasMadeAgainHasATallyOfItsOwn(t *testing.T) {
 
 func TestWhatWasDecidedIsNotMissing(t *testing.T) {
 	w := newWorld(1)
-	acks := new(Acks)
+	recorded := new(acks.Acks)
 	for _, what := range []tombstone.What{tombstone.Dropped, tombstone.Erased, tombstone.Accepted, ""} {
 		id := w.accept(0, false)
-		acks.Add(id, shaOf(id))
+		recorded.Add(id, shaOf(id))
 		if what != "" {
 			w.stones[id] = tombstone.Stone{What: what}
 		}
 	}
-	r := w.audit(t, Options{Acks: acks})
+	r := w.audit(t, Options{Acks: recorded})
 	if r.Dropped != 1 || r.Erased != 1 || r.Accepted != 1 || r.Missing != 1 || r.Acks.Decided != 3 || r.Acks.Missing != 1 {
 		t.Errorf("%+v, %+v", r, *r.Acks)
 	}

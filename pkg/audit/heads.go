@@ -8,11 +8,12 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/digest"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
 
-// record is what the log says about one mail.
+// record is what the log says about one mail, or about all mails of a pack.
 type record struct {
 	id      ulid.ULID
 	size    int64
@@ -26,16 +27,37 @@ type record struct {
 	sequence uint64
 	index    int // among the mails of the message
 
+	// pack, when set, is the digest of all mails of the message: id is the smallest of theirs, size all their bytes.
+	pack *stream.Digest
 	// gap is set when this is no mail, but a range that the log has lost.
 	gap *stream.Bounds
+}
+
+// mails is how many it stands for.
+func (r *record) mails() int {
+	if r.pack != nil {
+		return int(r.pack.Mails)
+	}
+	return 1
+}
+
+// last is the largest id in it.
+func (r *record) last() ulid.ULID {
+	if r.pack != nil {
+		return r.pack.Last
+	}
+	return r.id
 }
 
 // heads is a sequence of records, and an error that ends it.
 type heads = iter.Seq2[record, error]
 
+// outlines is Log.Outlines or Log.Digests.
+type outlines = func(ctx context.Context, b stream.Bounds, fn func(*stream.Outline) error) error
+
 // shardHeads reads one shard in the order of the log, and finds the gaps in it. settled is the sequence up to which the storer
 // is done.
-func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) heads {
+func shardHeads(ctx context.Context, log Log, read outlines, b stream.Bounds, settled uint64) heads {
 	return func(yield func(record, error) bool) {
 		stop := false
 		next, at := b.From, int64(0) // what must come next, and when the last came
@@ -52,7 +74,7 @@ func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) h
 			return err
 		}
 		var boxes boxes
-		err := log.Outlines(ctx, b, func(o *stream.Outline) error {
+		err := read(ctx, b, func(o *stream.Outline) error {
 			r := newRecord(o, settled, &boxes)
 			if o.Index == 0 {
 				if err := gaps(o.Sequence - 1 - min(uint64(o.Parts), o.Sequence-1)); err != nil {
@@ -75,6 +97,13 @@ func shardHeads(ctx context.Context, log Log, b stream.Bounds, settled uint64) h
 }
 
 func newRecord(o *stream.Outline, settled uint64, boxes *boxes) record {
+	if o.Digest.Mails > 0 {
+		pack := o.Digest
+		return record{
+			pack: &pack, id: pack.First, size: pack.Bytes, settled: o.Sequence <= settled, at: o.Time.UnixMilli(),
+			shard: o.Shard, sequence: o.Sequence,
+		}
+	}
 	return record{
 		id: o.ID, size: o.Size, sha: o.SHA256, settled: o.Sequence <= settled, at: o.Time.UnixMilli(), bad: o.Err, boxes: boxes.of(o.Mailboxes),
 		shard: o.Shard, sequence: o.Sequence, index: o.Index,
@@ -91,7 +120,7 @@ func (b *boxes) of(mailboxes [][]byte) [][16]byte {
 	}
 	from := len(*b)
 	for _, mailbox := range mailboxes {
-		if box := mailstore.MboxOf(mailbox); !slices.Contains((*b)[from:], box) {
+		if box := digest.Mailbox(mailbox); !slices.Contains((*b)[from:], box) {
 			*b = append(*b, box)
 		}
 	}

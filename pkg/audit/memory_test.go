@@ -32,6 +32,7 @@ func remembered(t *testing.T, w *world, memory *recall.Memory) *ahead {
 		at := memory.Next[shard].Sequence
 		next[shard] = recall.Position{Created: w.created, Sequence: max(at, 1)}
 		bounds = append(bounds, stream.Bounds{Shard: shard, From: max(at, 1), To: w.settled[shard]})
+		w.sealed[shard] = w.settled[shard]
 	}
 	memory.Lock()
 	defer memory.Unlock()
@@ -85,6 +86,7 @@ func TestMailThatIsGoneIsNeverRemembered(t *testing.T) {
 	for seed := range uint64(12) {
 		random := rand.New(rand.NewPCG(seed, seed))
 		w, m := newWorld(1+int(seed%2)), newMemory()
+		w.per = 1 + int(seed/2%3)*4
 		var all []ulid.ULID
 		skew := time.Duration(random.IntN(3)) * time.Second
 		for range 2 + random.IntN(3) {
@@ -112,7 +114,7 @@ func TestMailThatIsGoneIsNeverRemembered(t *testing.T) {
 				}
 			}
 			for shard := range w.shards {
-				w.settled[shard] = uint64(len(w.shards[shard]))
+				w.settled[shard] = w.last(shard)
 			}
 			remembered(t, w, m)
 		}
@@ -122,7 +124,7 @@ func TestMailThatIsGoneIsNeverRemembered(t *testing.T) {
 		for shard, heads := range w.shards {
 			for from := uint64(1); from <= w.settled[shard]; {
 				_, upTo := recalled(t, w, m, shard, from)
-				for _, h := range heads[from-1 : max(upTo, from-1)] {
+				for _, h := range w.heads(stream.Bounds{Shard: shard, From: from, To: upTo}) {
 					covered++
 					if _, stored := w.rows[h.ID]; !stored {
 						t.Fatalf("seed %d: shard %d sequence %d is remembered as stored, and is not", seed, shard, h.Sequence)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 )
@@ -34,6 +35,10 @@ func (b broken) SettledUpTo(ctx context.Context, shard int, consumer string) (ui
 		return 0, errAway
 	}
 	return b.world.SettledUpTo(ctx, shard, consumer)
+}
+
+func (b broken) Digests(ctx context.Context, bounds stream.Bounds, fn func(*stream.Outline) error) error {
+	return b.Outlines(ctx, bounds, fn)
 }
 
 func (b broken) Outlines(ctx context.Context, bounds stream.Bounds, fn func(*stream.Outline) error) error {
@@ -103,16 +108,16 @@ func TestWhatDoesNotAnswerIsNotKnown(t *testing.T) {
 		"the mailboxes":        {broken{lines: true}, 0},
 	} {
 		w := newWorld(2)
-		acks := new(Acks)
+		recorded := new(acks.Acks)
 		for i := range 30 {
 			id := w.accept(min(i%3, 1), true)
-			acks.Add(id, shaOf(id))
+			recorded.Add(id, shaOf(id))
 		}
 		tt.world = w
 		if tt.letters { // which are asked for only when a mail is not in the database
 			w.accept(0, false)
 		}
-		r, err := Run(t.Context(), Sources{tt, tt, tt, stones{w}}, Options{Acks: acks})
+		r, err := Run(t.Context(), Sources{tt, tt, tt, stones{w}}, Options{Acks: recorded})
 		if err != nil {
 			t.Fatal(err)
 		}

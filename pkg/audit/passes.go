@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,7 +26,8 @@ func (d *due) bounds() stream.Bounds {
 }
 
 // ahead audits what was settled since the last time, all shards together: the database has their mail in one order.
-func (p *Periodic) ahead(ctx context.Context, l *ledger, states []stream.ShardState, errs *[]error) (unaccounted int64) {
+// What the log had at seen is all in states.
+func (p *Periodic) ahead(ctx context.Context, l *ledger, states []stream.ShardState, seen time.Time, errs *[]error) (unaccounted int64) {
 	var all []*due
 	for _, s := range states {
 		d, err := p.due(ctx, l, s)
@@ -36,7 +38,7 @@ func (p *Periodic) ahead(ctx context.Context, l *ledger, states []stream.ShardSt
 		all = append(all, d)
 	}
 	for {
-		n, more, err := p.pass(ctx, l, all)
+		n, more, err := p.pass(ctx, l, all, seen)
 		unaccounted += n
 		*errs = append(*errs, err)
 		if !more || err != nil {
@@ -69,9 +71,12 @@ func (p *Periodic) due(ctx context.Context, l *ledger, s stream.ShardState) (*du
 }
 
 // pass audits some of it, and notes in the tallies up to where; more says that this is not all.
-func (p *Periodic) pass(ctx context.Context, l *ledger, all []*due) (unaccounted int64, more bool, err error) {
+func (p *Periodic) pass(ctx context.Context, l *ledger, all []*due, seen time.Time) (unaccounted int64, more bool, err error) {
 	next := make(map[int]recall.Position)
 	var bounds []stream.Bounds
+	if slices.ContainsFunc(all, func(d *due) bool { return d.settled < d.state.Last }) {
+		seen = time.Time{} // there is more than will be read
+	}
 	for _, d := range all {
 		next[d.state.Shard] = recall.Position{Created: d.state.Created, Sequence: d.tally.Audited + 1}
 		if b := d.bounds(); b.From <= b.To {
@@ -84,7 +89,7 @@ func (p *Periodic) pass(ctx context.Context, l *ledger, all []*due) (unaccounted
 	p.memory.Lock()
 	defer p.memory.Unlock()
 	p.memory.Follow(next)
-	a := &ahead{Memory: &p.memory, size: stepMails, auditor: auditor{Sources: p.sources, options: p.options(), started: time.Now()}}
+	a := &ahead{Memory: &p.memory, size: stepMails, asOf: seen, auditor: auditor{Sources: p.sources, options: p.options(), started: time.Now()}}
 	silent, err := a.run(ctx, bounds)
 	if err != nil {
 		p.memory.Begin(nil)

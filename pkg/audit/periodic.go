@@ -131,11 +131,12 @@ func (p *Periodic) Round(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	seen := time.Now()
 	states, err := p.reader.States(ctx)
 	errs := []error{err}
 	unaccounted := p.again(ctx, &errs)
 	p.look(ctx, &errs)
-	unaccounted += p.ahead(ctx, ledger, states, &errs)
+	unaccounted += p.ahead(ctx, ledger, states, seen, &errs)
 	err = errors.Join(errs...)
 	if err == nil || unaccounted > 0 {
 		p.unaccounted.Set(float64(unaccounted))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/stream"
@@ -18,7 +17,7 @@ func RunRange(ctx context.Context, sources Sources, streamName string, from, to 
 		return a.report, fmt.Errorf("%s is not a stream of mail", streamName)
 	}
 	records := make([]record, 0, rangeMails)
-	for r, err := range shardHeads(ctx, a.Log, stream.Bounds{Shard: shard, From: from, To: to}, to) {
+	for r, err := range shardHeads(ctx, a.Log, a.Log.Outlines, stream.Bounds{Shard: shard, From: from, To: to}, to) {
 		switch {
 		case err != nil:
 			return a.report, err
@@ -46,8 +45,11 @@ const rangeMails = 2000
 
 // some compares mails of a range, in any order: the database is asked for their ids alone.
 func (a *auditor) some(ctx context.Context, records []record) error {
-	slices.SortFunc(records, func(x, y record) int { return x.id.Compare(y.id) })
-	records = a.distinct(records)
+	records, err := a.singles(ctx, records)
+	if err != nil {
+		return err
+	}
+	records = a.distinct(sorted(records))
 	// A dead letter that was retried has an old id among new ones: one query would read all the time between.
 	for len(records) > 0 {
 		n := 1

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 )
 
 // Report counts mails by what became of them.
@@ -45,7 +47,7 @@ type Report struct {
 	// NotKnown names what could not be read: a shard, the dead letters, the database. The counts cover only the rest.
 	NotKnown []string `json:"not_known,omitempty"`
 	// Acks is the comparison with recorded replies, nil without them.
-	Acks *AckReport `json:"acks,omitempty"`
+	Acks *acks.Report `json:"acks,omitempty"`
 	// Problems are the first mails that are missing, wrong or extra.
 	Problems []Problem `json:"problems,omitempty"`
 

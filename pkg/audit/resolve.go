@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
@@ -53,7 +54,7 @@ func (a *auditor) explained(ctx context.Context, r record) (bool, error) {
 	}
 	if died {
 		a.report.Dead++
-		a.ack(r.id, ackDead, r.sha)
+		a.ack(r.id, acks.Dead, r.sha)
 		return true, nil
 	}
 	stone, err := a.Stones.Find(ctx, r.id)
@@ -163,7 +164,7 @@ func (a *auditor) decided(r record, stone tombstone.Stone) {
 	default:
 		a.report.Accepted++
 	}
-	a.ack(r.id, ackDecided, r.sha)
+	a.ack(r.id, acks.Decided, r.sha)
 }
 
 func (a *auditor) missing(lost []record, failed error) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 )
 
@@ -17,7 +18,7 @@ func (a *auditor) verify(r record, row mailstore.Row) bool {
 		a.wrong(r.id, "stored with another SHA-256 than accepted")
 	case row.Erased:
 		a.report.Erased++
-		a.ack(r.id, ackDecided, r.sha)
+		a.ack(r.id, acks.Decided, r.sha)
 		if a.kept != nil {
 			a.kept(r, false)
 		}
@@ -28,9 +29,12 @@ func (a *auditor) verify(r record, row mailstore.Row) bool {
 }
 
 func (a *auditor) stored(r record) {
-	a.report.Stored++
-	a.report.last = r.id
-	a.ack(r.id, ackStored, r.sha)
+	a.report.Stored += int64(r.mails())
+	a.report.last = r.last()
+	if r.pack != nil {
+		return // whoever asks about single mails compares no packs
+	}
+	a.ack(r.id, acks.Stored, r.sha)
 	if a.kept != nil {
 		a.kept(r, true)
 	}
@@ -42,10 +46,10 @@ func (a *auditor) absent(r record) {
 	switch {
 	case a.expired(r.id):
 		a.report.Expired++
-		a.ack(r.id, ackExpired, r.sha)
+		a.ack(r.id, acks.Expired, r.sha)
 	case !r.settled:
 		a.report.Pending++
-		a.ack(r.id, ackPending, r.sha)
+		a.ack(r.id, acks.Pending, r.sha)
 	default:
 		a.absentees = append(a.absentees, r)
 	}
@@ -53,7 +57,7 @@ func (a *auditor) absent(r record) {
 
 // extra: the mail is in the database and not in what was read of the log.
 func (a *auditor) extra(row mailstore.Row) {
-	a.ack(row.ID, ackStored, row.SHA256)
+	a.ack(row.ID, acks.Stored, row.SHA256)
 	at := ulid.Time(row.ID.Time())
 	switch {
 	case at.After(a.started.Add(-Slack)):
@@ -77,14 +81,14 @@ func (a *auditor) undecodable(r record) {
 }
 
 func (a *auditor) count(r *record) {
-	a.report.Mails++
+	a.report.Mails += int64(r.mails())
 	a.report.Bytes += r.size
 }
 
 func (a *auditor) wrong(id ulid.ULID, what string) {
 	a.report.Wrong++
 	a.report.problem(id, "wrong: "+what)
-	a.ack(id, ackWrong, [32]byte{})
+	a.ack(id, acks.Wrong, [32]byte{})
 }
 
 func (a *auditor) expired(id ulid.ULID) bool {
@@ -95,8 +99,8 @@ func (a *auditor) expired(id ulid.ULID) bool {
 	return mailstore.Day(id) < mailstore.Day(mailstore.IDAt(a.started.Add(-a.options.Retention)))
 }
 
-func (a *auditor) ack(id ulid.ULID, what ackState, sha [32]byte) {
+func (a *auditor) ack(id ulid.ULID, what acks.State, sha [32]byte) {
 	if a.options.Acks != nil {
-		a.options.Acks.mark(id, what, sha)
+		a.options.Acks.Mark(id, what, sha)
 	}
 }

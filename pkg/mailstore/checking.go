@@ -2,9 +2,10 @@ package mailstore
 
 import (
 	"context"
-	"hash/crc32"
 
 	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/digest"
 )
 
 // Checker compares many mails at once with what the database has: it reads no bodies and sends no rows.
@@ -26,7 +27,7 @@ type Checker interface {
 type Sum struct {
 	Mails int64
 	Bytes int64
-	Check uint64 // the CRC-32 (IEEE) of id and SHA-256, summed up over the mails
+	Check uint64 // digest.Mail of each mail, summed up
 	// Erased is how many of them have no bytes any more, because every mailbox has deleted them.
 	Erased int64
 }
@@ -38,9 +39,7 @@ func (s *Sum) Add(r Row) {
 	if r.Erased {
 		s.Erased++
 	}
-	var both [len(r.ID) + len(r.SHA256)]byte
-	copy(both[copy(both[:], r.ID[:]):], r.SHA256[:])
-	s.Check += uint64(crc32.ChecksumIEEE(both[:]))
+	s.Check += digest.Mail(r.ID, r.SHA256)
 }
 
 // Line is the place of a mail in the list of a mailbox; see Mbox.
@@ -52,13 +51,11 @@ type Line struct {
 // LineSum is a digest of lines, as Sum is of mails.
 type LineSum struct {
 	Lines int64
-	Check uint64 // the CRC-32 (IEEE) of mailbox and id, summed up over the lines
+	Check uint64 // digest.Line of each line, summed up
 }
 
 // Add adds a line.
 func (s *LineSum) Add(l Line) {
 	s.Lines++
-	var both [len(l.Mbox) + len(l.ID)]byte
-	copy(both[copy(both[:], l.Mbox[:]):], l.ID[:])
-	s.Check += uint64(crc32.ChecksumIEEE(both[:]))
+	s.Check += digest.Line(l.Mbox, l.ID)
 }

@@ -2,13 +2,13 @@ package mailstore
 
 import (
 	"context"
-	"crypto/sha256"
 	"io"
 	"net/netip"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/digest"
 	"github.com/sluice-mail/sluice/pkg/mailparse"
 )
 
@@ -99,15 +99,8 @@ type Row struct {
 	Erased bool     // deleted from every mailbox, so that its bytes are gone
 }
 
-// Mbox is the key of a mailbox in the database and in the cache: fixed length whatever the address, and free of
-// bytes that a cache key may not have. mailbox must be normalised.
-func Mbox(mailbox string) [16]byte { return MboxOf([]byte(mailbox)) }
-
-// MboxOf is Mbox of a mailbox in bytes.
-func MboxOf(mailbox []byte) [16]byte {
-	sum := sha256.Sum256(mailbox)
-	return [16]byte(sum[:16])
-}
+// Mbox is digest.Mailbox: the key of a mailbox, which must be normalised.
+func Mbox(mailbox string) [16]byte { return digest.Mailbox([]byte(mailbox)) }
 
 // Day is the UTC day of a mail since 1970. It comes from the id and nothing else, so that a mail stored again falls
 // on the same partition.

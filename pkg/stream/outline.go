@@ -25,6 +25,8 @@ type Outline struct {
 	// Mailboxes are valid until the function that was given the Outline returns.
 	Mailboxes [][]byte
 	Err       error
+	// Digest, when it is of any mails, stands for all mails of the message, and the fields above are not set. See Digests.
+	Digest Digest
 
 	Shard    int
 	Sequence uint64
@@ -34,10 +36,18 @@ type Outline struct {
 
 // Outlines is Heads for those who need no envelopes. The Outline is valid until fn returns.
 func (r *Reader) Outlines(ctx context.Context, b Bounds, fn func(*Outline) error) error {
+	return r.outlines(ctx, b, &outliner{}, fn)
+}
+
+// Digests is Outlines, but the mails of a message that has a digest are one Outline. They are not decoded.
+func (r *Reader) Digests(ctx context.Context, b Bounds, fn func(*Outline) error) error {
+	return r.outlines(ctx, b, &outliner{digests: true}, fn)
+}
+
+func (r *Reader) outlines(ctx context.Context, b Bounds, s *outliner, fn func(*Outline) error) error {
 	if b.From > b.To {
 		return nil
 	}
-	var s outliner
 	w := record.Walk{JS: r.js, Stream: StreamName(b.Shard), Subject: HeadSubject(b.Shard), From: b.From, To: b.To}
 	return w.Each(ctx, func(m record.Walked) error {
 		mails := s.message(m.Record)
@@ -54,12 +64,19 @@ func (r *Reader) Outlines(ctx context.Context, b Bounds, fn func(*Outline) error
 
 // outliner reads one message after the other into the same memory.
 type outliner struct {
+	digests   bool // whether a digest stands for the mails of its message
 	mails     []Outline
 	text, raw []byte
 }
 
 // message makes the outlines of a message; it is one with Err when one of its envelopes cannot be decoded, as decodeEnvelopes says.
 func (s *outliner) message(r record.Record) []Outline {
+	if s.digests {
+		if d, ok := digestOf(r.Header); ok {
+			s.mails = append(s.mails[:0], Outline{Digest: d})
+			return s.mails
+		}
+	}
 	s.mails, s.raw = s.mails[:0], s.raw[:0]
 	first, more, err := envelopeHeaders(r.Header)
 	alone := more == ""

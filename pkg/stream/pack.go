@@ -19,14 +19,15 @@ import (
 //	payload                raw bytes of mail 1 | raw bytes of mail 2 | …     as long as the sizes in the envelopes say
 //	Mail-Envelope          envelope 1
 //	Mail-Envelopes         envelope 2,envelope 3,…                           no header repeats: some clients keep one value
+//	Mail-Digest            a digest of them all, for audits: see Digest      only in a pack
 //	Nats-Msg-Id            the id of mail 1
 const (
 	// MaxPackBytes bounds the payload of a pack, MaxPackHeader its headers: together they fit the 1 MiB payload limit of
 	// an unconfigured server, which takes at most 64 KiB of headers.
 	MaxPackBytes  = PartBytes
 	MaxPackHeader = 60 << 10
-	// packOverhead is the size of a pack's headers without the envelopes: names, line ends, the id.
-	packOverhead = 256
+	// packOverhead is the size of a pack's headers without the envelopes: names, line ends, the id, the digest.
+	packOverhead = 512
 	// maxPackMails bounds the work that a hostile header can cause. An envelope has at least an id and a SHA-256.
 	maxPackMails = 64 << 10 / 32
 )
@@ -45,8 +46,8 @@ const PackRoom = MaxPackHeader - packOverhead
 func EnvelopeRoom(n int) int { return base64.RawURLEncoding.EncodedLen(n+len(packed)) + 1 }
 
 // EncodePack makes the message that carries the mails of these encoded envelopes; payload is their raw bytes, one after
-// the other. It is published under id, which is made of the first mail's.
-func EncodePack(subject, id string, envelopes [][]byte, payload []byte) *nats.Msg {
+// the other, sum their digest, or zero. It is published under id, which is made of the first mail's.
+func EncodePack(subject, id string, envelopes [][]byte, sum Digest, payload []byte) *nats.Msg {
 	header := nats.Header{IDHeader: {id}}
 	if len(envelopes) == 1 {
 		header[EnvelopeHeader] = []string{base64.RawURLEncoding.EncodeToString(envelopes[0])}
@@ -70,6 +71,9 @@ func EncodePack(subject, id string, envelopes [][]byte, payload []byte) *nats.Ms
 	}
 	all := string(text)
 	header[EnvelopeHeader], header[EnvelopesHeader] = []string{all[:first]}, []string{all[first:]}
+	if sum.Mails > 0 {
+		header[DigestHeader] = []string{sum.String()}
+	}
 	return &nats.Msg{Subject: subject, Header: header, Data: payload}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 
@@ -24,14 +25,17 @@ func packEnvelope(n int, raw []byte) *mailv1.Envelope {
 func packOf(t testing.TB, raws ...string) *nats.Msg {
 	t.Helper()
 	var envelopes [][]byte
+	var sum Digest
 	for i, raw := range raws {
-		e, err := proto.Marshal(packEnvelope(i, []byte(raw)))
+		env := packEnvelope(i, []byte(raw))
+		sum.Add(DigestOf(env))
+		e, err := proto.Marshal(env)
 		if err != nil {
 			t.Fatal(err)
 		}
 		envelopes = append(envelopes, e)
 	}
-	return EncodePack("mail.in.0", "id", envelopes, []byte(strings.Join(raws, "")))
+	return EncodePack("mail.in.0", "id", envelopes, sum, []byte(strings.Join(raws, "")))
 }
 
 func read(msg *nats.Msg) record.Record {
@@ -71,6 +75,7 @@ func TestPack(t *testing.T) {
 
 // TestPackRoom: what EnvelopeRoom counts is what the headers take.
 func TestPackRoom(t *testing.T) {
+	largest := Digest{Mails: math.MaxInt64, Bytes: math.MaxInt64, Check: math.MaxUint64, Lines: math.MaxInt64, LinesCheck: math.MaxUint64}
 	for _, n := range []int{1, 2, 3, 100} {
 		var envelopes [][]byte
 		room := 0
@@ -82,7 +87,7 @@ func TestPackRoom(t *testing.T) {
 			envelopes = append(envelopes, e)
 			room += EnvelopeRoom(len(e))
 		}
-		msg := EncodePack("mail.in.0", strings.Repeat("i", 26)+"/2", envelopes, nil)
+		msg := EncodePack("mail.in.0", strings.Repeat("i", 26)+"/2", envelopes, largest, nil)
 		size := 12
 		for name, values := range msg.Header {
 			size += len(name) + len(values[0]) + 4
@@ -229,7 +234,7 @@ func FuzzDecode(f *testing.F) {
 		if !bytes.Equal(all, payload) {
 			t.Fatal("the mails are not the payload")
 		}
-		again, err := Decode(read(EncodePack("s", "id", envelopes, payload)), record.Source{})
+		again, err := Decode(read(EncodePack("s", "id", envelopes, Digest{}, payload)), record.Source{})
 		if err != nil || len(again) != len(mails) {
 			t.Fatalf("packed anew: %d mails, %v", len(again), err)
 		}

@@ -28,15 +28,18 @@ func TestPythonConsumesTheLog(t *testing.T) {
 	}
 	var packed [][]byte
 	var envelopes [][]byte
+	var sum stream.Digest
 	for i := range 3 {
 		packed = append(packed, streamtest.Bytes(1000*i, byte(i)))
-		e, err := proto.Marshal(streamtest.Envelope(packed[i], "u@example.com", "v@example.net"))
+		env := streamtest.Envelope(packed[i], "u@example.com", "v@example.net")
+		sum.Add(stream.DigestOf(env))
+		e, err := proto.Marshal(env)
 		if err != nil {
 			t.Fatal(err)
 		}
 		envelopes = append(envelopes, e)
 	}
-	f.Send(stream.EncodePack(stream.HeadSubject(0), "a pack", envelopes, bytes.Join(packed, nil)))
+	f.Send(stream.EncodePack(stream.HeadSubject(0), "a pack", envelopes, sum, bytes.Join(packed, nil)))
 	bodies = append(bodies, packed...)
 	large := streamtest.Bytes(5*streamtest.PartBytes+3, 2)
 	f.Large(0, large)

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,6 +47,52 @@ func TestReaderGivesEveryHeadInOrder(t *testing.T) {
 	}
 	if left := f.Traces(0); len(left) != 0 {
 		t.Errorf("left in the log: %v", left)
+	}
+}
+
+// A pack is one digest, everything else is as it is.
+func TestDigestsOfALog(t *testing.T) {
+	f := streamtest.New(t, 256<<20)
+	f.Mails(0, 3)
+	f.Pack(0, "one", "two", "three")
+	f.Large(0, streamtest.Bytes(4*streamtest.PartBytes, 1))
+	f.SpoiltPack(0, 1, "four", "five")
+	bad := f.Head(0, streamtest.Envelope(nil), nil)
+	bad.Header.Set(stream.EnvelopeHeader, "?")
+	f.Send(bad)
+	r := stream.NewReader(f.NC)
+	bounds, err := r.Snapshot(t.Context(), time.Time{})
+	if err != nil || len(bounds) != 1 {
+		t.Fatalf("snapshot %v: %v", bounds, err)
+	}
+	var got []string
+	mails, packs := int64(0), make(map[uint64]stream.Digest)
+	if err := r.Digests(t.Context(), bounds[0], func(o *stream.Outline) error {
+		switch {
+		case o.Err != nil:
+			got = append(got, "bad")
+		case o.Digest.Mails > 0:
+			packs[o.Sequence] = o.Digest
+			mails += o.Digest.Mails
+			got = append(got, "pack")
+		default:
+			mails++
+			got = append(got, "mail")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"mail", "mail", "mail", "pack", "mail", "pack", "bad"}; !slices.Equal(got, want) || mails != 9 {
+		t.Errorf("%v with %d mails, want %v with 9", got, mails, want)
+	}
+	if err := r.Heads(t.Context(), bounds[0], func(h stream.Head) error {
+		if d := packs[h.Sequence]; h.Err == nil && d.Mails > 0 && (h.ID.Compare(d.First) < 0 || h.ID.Compare(d.Last) > 0 || int64(h.Of) != d.Mails) {
+			t.Errorf("mail %d of %d, %s, is not in %+v", h.Index, h.Of, h.ID, d)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
 

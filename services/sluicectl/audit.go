@@ -12,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/audit"
+	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
@@ -169,13 +170,13 @@ func writeAudit(w io.Writer, a audited) {
 }
 
 // readAcks reads a record of sluicectl load.
-func readAcks(name string) (*audit.Acks, error) {
+func readAcks(name string) (*acks.Acks, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("opening the recorded replies: %w", err)
 	}
 	defer file.Close()
-	acks := new(audit.Acks)
+	recorded := new(acks.Acks)
 	err = load.ReadAcks(file, func(a load.Ack) error {
 		var sha [32]byte
 		if n, err := hex.Decode(sha[:], []byte(a.SHA256)); err != nil || n != len(sha) {
@@ -187,14 +188,14 @@ func readAcks(name string) (*audit.Acks, error) {
 			if err != nil {
 				return fmt.Errorf("mail %d of the record got 250 without an id: %q", a.Index, a.Reply)
 			}
-			acks.Add(id, sha)
+			recorded.Add(id, sha)
 		case load.Unconfirmed:
-			acks.Unsure(sha)
+			recorded.Unsure(sha)
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return acks, nil
+	return recorded, nil
 }

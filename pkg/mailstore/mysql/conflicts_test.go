@@ -147,9 +147,15 @@ func TestTooManyConnections(t *testing.T) {
 	if err := others.Close(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, hold(t, dsn).db, "the connections end", "SELECT COUNT(*) <= 3 FROM information_schema.PROCESSLIST")
-	if err := putOne(t, s, m); err != nil {
-		t.Error(err)
+	// The server counts a connection for a moment after it has ended.
+	var again error
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if again = putOne(t, s, m); again == nil {
+			break
+		}
+	}
+	if again != nil {
+		t.Error(again)
 	}
 	stored(t, s, m, "a@example.com")
 }

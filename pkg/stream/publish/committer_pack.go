@@ -16,6 +16,7 @@ import (
 type pack struct {
 	items     []*item
 	envelopes [][]byte
+	digest    stream.Digest
 	payload   []byte
 	copy      int // 1, or n for the message <id>/n
 	tries     int
@@ -42,7 +43,7 @@ type attempt struct {
 
 // message is what is published. The payload is not copied: tell sent when the connection has it.
 func (a attempt) message(subject, reply string) *nats.Msg {
-	msg := stream.EncodePack(subject, a.id, a.pack.envelopes, a.pack.payload)
+	msg := stream.EncodePack(subject, a.id, a.pack.envelopes, a.pack.digest, a.pack.payload)
 	msg.Reply = reply
 	return msg
 }
@@ -74,6 +75,7 @@ func (c *committer) cut() *pack {
 	for _, it := range p.items {
 		p.payload = append(p.payload, it.raw...)
 		p.envelopes = append(p.envelopes, it.envelope)
+		p.digest.Add(it.digest)
 		it.raw, it.pack = nil, p
 		if it.last != nil {
 			p.last = it.last

@@ -136,6 +136,13 @@ func (w *world) write(s *shipment) {
 	if len(got) > 1 && (len(msg.Data) > stream.MaxPackBytes || headerSize(msg.Header) > stream.MaxPackHeader) {
 		w.t.Fatalf("a pack of %d mails has %d bytes and %d of headers", len(got), len(msg.Data), headerSize(msg.Header))
 	}
+	var sum stream.Digest
+	for _, m := range got {
+		sum.Add(stream.DigestOf(m.Envelope))
+	}
+	if text := msg.Header.Get(stream.DigestHeader); len(got) > 1 && text != sum.String() || len(got) == 1 && text != "" {
+		w.t.Fatalf("the digest of %d mails is %q, want %s", len(got), text, sum)
+	}
 	for i, m := range s.mails {
 		if got[i].ID.String() != m.id || !bytes.Equal(got[i].Raw, m.bytes) {
 			w.t.Fatalf("attempt %d: mail %d is not %s with its own bytes", s.number, i, m.id)

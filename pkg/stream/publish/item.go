@@ -15,6 +15,7 @@ import (
 type item struct {
 	id       string
 	envelope []byte // encoded
+	digest   stream.Digest
 	raw      []byte // its caller's, until it is in a pack
 	size     int    // of raw
 	room     int    // what its envelope takes in the headers of a pack
@@ -41,7 +42,7 @@ func newItem(id string, m Mail, deadline time.Time) (*item, error) {
 		}
 	}
 	return &item{
-		id: id, envelope: envelope, raw: m.Raw, size: len(m.Raw), room: stream.EnvelopeRoom(len(envelope)),
+		id: id, envelope: envelope, digest: stream.DigestOf(m.Envelope), raw: m.Raw, size: len(m.Raw), room: stream.EnvelopeRoom(len(envelope)),
 		done: make(chan error, 1), deadline: deadline,
 	}, nil
 }

@@ -18,6 +18,8 @@ import (
 
 type settings struct {
 	mails, size, inPack int
+	rate                int
+	profile             string
 	storers             bench.Ints
 }
 
@@ -28,7 +30,9 @@ func main() {
 	bench.Positive(fs, &s.mails, "mails", 200_000, "mails in the log")
 	bench.Positive(fs, &s.size, "size", 4096, "bytes of a mail")
 	bench.Positive(fs, &s.inPack, "pack", 60, "mails in a message of the log")
+	bench.Positive(fs, &s.rate, "rate", 10_000, "mails per second that the log gets, about as many as are stored")
 	fs.Var(&s.storers, "storers", "how many storers")
+	fs.StringVar(&s.profile, "profile", "", "write a processor profile of the storer's audits into this file; the last number of storers counts")
 	_ = fs.Parse(os.Args[1:])
 	s.mails = max(s.mails/s.inPack, 1) * s.inPack
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

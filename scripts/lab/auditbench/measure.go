@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"runtime/debug"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -106,9 +106,21 @@ func (w *world) here(ctx context.Context, c *cost, heap int) error {
 		return err
 	}
 	p := audit.NewPeriodic(w.nc, db, 0, nil, slog.New(slog.NewTextHandler(os.Stderr, nil)), prometheus.NewRegistry())
-	debug.FreeOSMemory() // what filling the log has left is no part of it
+	runtime.GC() // what filling the log has left is no part of it,
+	runtime.GC() // nor is sweeping it; a storer's memory is in use already
 	ballast := make([]byte, heap)
 	defer runtime.KeepAlive(ballast)
+	if w.profile != "" {
+		f, err := os.Create(w.profile)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer pprof.StopCPUProfile()
+	}
 	before := self()
 	if err := p.Round(ctx); err != nil {
 		return err

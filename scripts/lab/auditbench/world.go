@@ -75,8 +75,11 @@ func (w *world) fill(ctx context.Context) error {
 		}
 		words[i] = string(word)
 	}
+	start := time.Now()
 	for sent := 0; sent < w.mails; sent += w.inPack {
+		time.Sleep(time.Until(start.Add(time.Duration(sent) * time.Second / time.Duration(w.rate))))
 		var envelopes [][]byte
+		var digest stream.Digest
 		var payload []byte
 		var first ulid.ULID
 		for i := range w.inPack {
@@ -86,17 +89,19 @@ func (w *world) fill(ctx context.Context) error {
 			}
 			raw := mail(random, words, id, w.size)
 			sum := sha256.Sum256(raw)
-			env, err := proto.Marshal(&mailv1.Envelope{
+			envelope := &mailv1.Envelope{
 				Id: id[:], Size: uint64(len(raw)), Sha256: sum[:], ReceivedAt: time.Now().UnixMilli(), MailFrom: "sender@example.net",
 				Ingress: "mx0.example.com", Helo: "client.example.net", Protocol: "ESMTP", Client: &mailv1.Endpoint{Ip: []byte{192, 0, 2, 1}, Port: 4711},
 				Recipients: []*mailv1.Recipient{{Mailbox: fmt.Sprintf("user%d@example.com", random.IntN(50_000))}, {Mailbox: "list@example.com"}},
-			})
+			}
+			env, err := proto.Marshal(envelope)
 			if err != nil {
 				return err
 			}
+			digest.Add(stream.DigestOf(envelope))
 			envelopes, payload = append(envelopes, env), append(payload, raw...)
 		}
-		ack, err := js.PublishMsg(ctx, stream.EncodePack(stream.HeadSubject(0), first.String(), envelopes, payload))
+		ack, err := js.PublishMsg(ctx, stream.EncodePack(stream.HeadSubject(0), first.String(), envelopes, digest, payload))
 		if err != nil {
 			return fmt.Errorf("filling the log: %w", err)
 		}

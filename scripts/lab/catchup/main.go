@@ -221,6 +221,7 @@ func (s settings) fill(ctx context.Context, nc *nats.Conn, rate int) error {
 	start, sent := time.Now(), 0
 	for sent < s.mails() {
 		var envelopes [][]byte
+		var digest stream.Digest
 		var payload []byte
 		var first ulid.ULID
 		for i := range s.inPack {
@@ -228,16 +229,18 @@ func (s settings) fill(ctx context.Context, nc *nats.Conn, rate int) error {
 			if i == 0 {
 				first = id
 			}
-			env, err := proto.Marshal(&mailv1.Envelope{
+			envelope := &mailv1.Envelope{
 				Id: id[:], Size: uint64(len(raw)), Sha256: sum[:], ReceivedAt: time.Now().UnixMilli(), MailFrom: "a@example.net",
 				Recipients: []*mailv1.Recipient{{Mailbox: "u@example.com"}},
-			})
+			}
+			env, err := proto.Marshal(envelope)
 			if err != nil {
 				return err
 			}
+			digest.Add(stream.DigestOf(envelope))
 			envelopes, payload = append(envelopes, env), append(payload, raw...)
 		}
-		if _, err := js.PublishMsg(ctx, stream.EncodePack(stream.HeadSubject(0), first.String(), envelopes, payload)); err != nil {
+		if _, err := js.PublishMsg(ctx, stream.EncodePack(stream.HeadSubject(0), first.String(), envelopes, digest, payload)); err != nil {
 			return fmt.Errorf("filling the log: %w", err)
 		}
 		if sent += s.inPack; rate > 0 {

@@ -84,15 +84,15 @@ func (m *Memory) Of(id ulid.ULID) *Range {
 	return m.Closed[i]
 }
 
-// Found notes that a mail that was read is stored, and in which range it is.
-func (m *Memory) Found(shard int, sequence uint64, in *Range) {
+// Found notes that mails of a message that was read are stored, and in which range they are.
+func (m *Memory) Found(shard int, sequence uint64, mails int, in *Range) {
 	steps := m.Steps[shard]
 	i, _ := slices.BinarySearchFunc(steps, sequence, func(s *Step, sequence uint64) int { return cmp.Compare(s.To, sequence) })
 	if i == len(steps) || sequence < steps[i].From {
 		return // purged meanwhile
 	}
 	s := steps[i]
-	s.Stored++
+	s.Stored += int64(mails)
 	if n := len(s.Ranges); n == 0 || s.Ranges[n-1] != in && !slices.Contains(s.Ranges, in) {
 		s.Ranges = append(s.Ranges, in)
 	}

@@ -88,6 +88,7 @@ func (f *Fixture) Pack(shard int, raws ...string) (ids []ulid.ULID, seq uint64) 
 func (f *Fixture) SpoiltPack(shard, spoilt int, raws ...string) (ids []ulid.ULID, seq uint64) {
 	f.t.Helper()
 	var envelopes [][]byte
+	var sum stream.Digest
 	var payload []byte
 	for i, raw := range raws {
 		env := Envelope([]byte(raw))
@@ -98,9 +99,10 @@ func (f *Fixture) SpoiltPack(shard, spoilt int, raws ...string) (ids []ulid.ULID
 		if err != nil {
 			f.t.Fatal(err)
 		}
+		sum.Add(stream.DigestOf(env))
 		ids, envelopes, payload = append(ids, ID(env)), append(envelopes, text), append(payload, raw...)
 	}
-	return ids, f.Send(stream.EncodePack(stream.HeadSubject(shard), ids[0].String(), envelopes, payload))
+	return ids, f.Send(stream.EncodePack(stream.HeadSubject(shard), ids[0].String(), envelopes, sum, payload))
 }
 
 // Mails publishes n small mails.

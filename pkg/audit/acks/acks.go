@@ -1,4 +1,5 @@
-package audit
+// Package acks compares what senders recorded of the replies they got with what an audit finds in the log and the database.
+package acks
 
 import (
 	"bytes"
@@ -19,30 +20,37 @@ type Acks struct {
 
 	extra       int64 // rows of mails whose sender did not see a 250, explained by unsure
 	unexplained int64
-	first       []Problem
+	first       []ulid.ULID // of unexplained
 }
 
 // ack is one recorded 250.
 type ack struct {
 	id    ulid.ULID
 	sha   [32]byte
-	state ackState
+	state State
 }
 
-type ackState uint8
+// State is what became of a mail. For the meaning of each see audit.Report.
+type State uint8
 
+// The states.
 const (
-	ackUnseen ackState = iota
-	ackStored
-	ackPending
-	ackDead
-	ackExpired
-	ackDecided
-	ackWrong
+	unseen State = iota
+	Stored
+	Pending
+	Dead
+	Expired
+	Decided
+	Wrong
 )
 
-// AckReport says what became of the mails that got 250, as numbers of mails. For the meaning of each see Report.
-type AckReport struct {
+// Database is the part of a mailstore.Store that is needed here.
+type Database interface {
+	IDs(ctx context.Context, from, to ulid.ULID, fn func(mailstore.Row) error) error
+}
+
+// Report says what became of the mails that got 250, as numbers of mails. For the meaning of each see audit.Report.
+type Report struct {
 	Recorded int64 `json:"recorded"` // recorded 250s; the following are parts of it
 	Stored   int64 `json:"stored"`
 	Pending  int64 `json:"pending"`
@@ -89,16 +97,19 @@ func (a *Acks) find(id ulid.ULID) []ack {
 	return a.acked[i:j]
 }
 
-// mark notes what log and database say about a mail.
-func (a *Acks) mark(id ulid.ULID, what ackState, sha [32]byte) {
+// maxNamed bounds the mails that are named of a kind.
+const maxNamed = 100
+
+// Mark notes what log and database say about a mail.
+func (a *Acks) Mark(id ulid.ULID, what State, sha [32]byte) {
 	found := a.find(id)
 	for i := range found {
 		found[i].state = what
-		if what == ackStored && sha != found[i].sha {
-			found[i].state = ackWrong
+		if what == Stored && sha != found[i].sha {
+			found[i].state = Wrong
 		}
 	}
-	if len(found) > 0 || what == ackPending || len(a.acked) == 0 || id.Compare(a.acked[0].id) < 0 {
+	if len(found) > 0 || what == Pending || len(a.acked) == 0 || id.Compare(a.acked[0].id) < 0 {
 		return
 	}
 	// Nobody saw a 250 for it: then its sender must have been left without an answer.
@@ -107,42 +118,45 @@ func (a *Acks) mark(id ulid.ULID, what ackState, sha [32]byte) {
 		return
 	}
 	a.unexplained++
-	if len(a.first) < maxProblems {
-		a.first = append(a.first, Problem{ID: id, What: "unexplained: stored or dead, but no recorded mail"})
+	if len(a.first) < maxNamed {
+		a.first = append(a.first, id)
 	}
 }
 
-// finish looks up what the audit did not come across (the log may have let it go), and counts. whole says that the audit
-// saw everything; what is not found then is missing.
-func (a *Acks) finish(ctx context.Context, db Database, whole bool) (AckReport, error) {
+// Finish looks up what the audit did not come across (the log may have let it go), and counts. whole says that the audit
+// saw everything; what is not found then is missing. problem is called for the first mails with which something is wrong.
+func (a *Acks) Finish(ctx context.Context, db Database, whole bool, problem func(id ulid.ULID, what string)) (Report, error) {
 	a.sort()
+	for _, id := range a.first {
+		problem(id, "unexplained: stored or dead, but no recorded mail")
+	}
 	err := a.lookUp(ctx, db)
-	r := AckReport{Recorded: int64(len(a.acked)), Unsure: int64(len(a.unsure)), Extra: a.extra, Unexplained: a.unexplained}
+	r := Report{Recorded: int64(len(a.acked)), Unsure: int64(len(a.unsure)), Extra: a.extra, Unexplained: a.unexplained}
 	for i, entry := range a.acked {
 		if i > 0 && a.acked[i-1].id == entry.id {
 			r.Duplicates++
 		}
 		switch entry.state {
-		case ackStored:
+		case Stored:
 			r.Stored++
-		case ackPending:
+		case Pending:
 			r.Pending++
-		case ackDead:
+		case Dead:
 			r.Dead++
-		case ackExpired:
+		case Expired:
 			r.Expired++
-		case ackDecided:
+		case Decided:
 			r.Decided++
-		case ackWrong:
+		case Wrong:
 			r.Wrong++
-		case ackUnseen:
+		case unseen:
 			if err != nil || !whole {
 				r.NotKnown++
 				continue
 			}
 			r.Missing++
-			if len(a.first) < maxProblems {
-				a.first = append(a.first, Problem{ID: entry.id, What: "missing: got 250, and is neither in the log nor in the database"})
+			if r.Missing <= maxNamed {
+				problem(entry.id, "missing: got 250, and is neither in the log nor in the database")
 			}
 		}
 	}
@@ -151,25 +165,25 @@ func (a *Acks) finish(ctx context.Context, db Database, whole bool) (AckReport, 
 
 // lookUp asks the database for the recorded mails that have no state yet.
 func (a *Acks) lookUp(ctx context.Context, db Database) error {
-	first := slices.IndexFunc(a.acked, func(e ack) bool { return e.state == ackUnseen })
+	first := slices.IndexFunc(a.acked, func(e ack) bool { return e.state == unseen })
 	if first < 0 {
 		return nil
 	}
 	last := first
 	for i := range a.acked {
-		if a.acked[i].state == ackUnseen {
+		if a.acked[i].state == unseen {
 			last = i
 		}
 	}
 	err := db.IDs(ctx, a.acked[first].id, a.acked[last].id, func(row mailstore.Row) error {
 		found := a.find(row.ID)
 		for i := range found {
-			if found[i].state != ackUnseen {
+			if found[i].state != unseen {
 				continue
 			}
-			found[i].state = ackStored
+			found[i].state = Stored
 			if found[i].sha != row.SHA256 {
-				found[i].state = ackWrong
+				found[i].state = Wrong
 			}
 		}
 		return nil

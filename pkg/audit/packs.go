@@ -1,0 +1,133 @@
+package audit
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/sluice-mail/sluice/pkg/audit/internal/recall"
+	"github.com/sluice-mail/sluice/pkg/stream"
+)
+
+// packed says whether one of these stands for a pack.
+func packed(records []record) bool {
+	return slices.ContainsFunc(records, func(r record) bool { return r.pack != nil })
+}
+
+// mailsOf is how many mails these are.
+func mailsOf(records []record) (n int) {
+	for i := range records {
+		n += records[i].mails()
+	}
+	return n
+}
+
+// spans says whether some of its mails come before an id, and others do not.
+func (r *record) spans(id ulid.ULID) bool { return r.id.Compare(id) < 0 && r.last().Compare(id) >= 0 }
+
+// apart replaces the packs that which names by their mails, which are read from the log once more. The others keep their order.
+func (a *auditor) apart(ctx context.Context, records []record, which func(*record) bool) ([]record, error) {
+	var packs []record
+	kept := records[:0:len(records)] // what comes behind is not ours
+	for i := range records {
+		if r := records[i]; r.pack != nil && which(&r) {
+			packs = append(packs, r)
+		} else {
+			kept = append(kept, r)
+		}
+	}
+	slices.SortFunc(packs, func(x, y record) int {
+		return cmp.Or(cmp.Compare(x.shard, y.shard), cmp.Compare(x.sequence, y.sequence))
+	})
+	for len(packs) > 0 {
+		n, first := 1, &packs[0]
+		for n < len(packs) && packs[n].shard == first.shard && packs[n].settled == first.settled && packs[n].sequence == packs[n-1].sequence+1 {
+			n++
+		}
+		b := stream.Bounds{Shard: first.shard, From: first.sequence, To: packs[n-1].sequence}
+		settled := uint64(0)
+		if first.settled {
+			settled = b.To
+		}
+		for r, err := range shardHeads(ctx, a.Log, a.Log.Outlines, b, settled) {
+			switch {
+			case err != nil:
+				return nil, err
+			case r.gap != nil: // since it was read
+				err = a.gap(ctx, *r.gap)
+			case r.bad != nil:
+				a.undecodable(r)
+			default:
+				kept = append(kept, r)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		packs = packs[n:]
+	}
+	return kept, nil
+}
+
+// singles replaces all packs by their mails.
+func (a *auditor) singles(ctx context.Context, records []record) ([]record, error) {
+	return a.apart(ctx, records, func(*record) bool { return true })
+}
+
+// addTo adds the mails to what the database must have in a range.
+func (r *record) addTo(sum *recall.Range) {
+	if r.pack == nil {
+		sum.Add(r.row(), r.boxes)
+		return
+	}
+	sum.Mails.Mails += r.pack.Mails
+	sum.Mails.Bytes += r.pack.Bytes
+	sum.Mails.Check += r.pack.Check
+	sum.Lines.Lines += r.pack.Lines
+	sum.Lines.Check += r.pack.LinesCheck
+}
+
+// span compares like compare. As long as all is well, packs are compared by their digests. Else the part in which something
+// differs is looked for, and only its packs are decoded.
+func (a *auditor) span(ctx context.Context, low, high ulid.ULID, records []record) error {
+	if !packed(records) {
+		return a.compareAll(ctx, low, high, records)
+	}
+	if !a.onlyLog && !a.options.Deep && a.options.Acks == nil {
+		same, err := a.same(ctx, low, high, records)
+		if err == nil && same && !a.options.SkipLists {
+			same, err = a.listed(ctx, low, high, records)
+		}
+		if err != nil {
+			return fmt.Errorf("reading the database: %w", err)
+		}
+		if same {
+			for i := range records {
+				a.count(&records[i])
+				a.stored(records[i])
+			}
+			return nil
+		}
+		if mailsOf(records) > compareMails {
+			if cut := records[len(records)/2].id; cut.Compare(low) > 0 {
+				records, err = a.apart(ctx, records, func(r *record) bool { return r.spans(cut) })
+				if err != nil {
+					return err
+				}
+				n := front(records, func(r *record) bool { return r.id.Compare(cut) < 0 })
+				if err := a.span(ctx, low, before(cut), a.distinct(sorted(records[:n]))); err != nil {
+					return err
+				}
+				return a.span(ctx, cut, high, a.distinct(sorted(records[n:])))
+			}
+		}
+	}
+	records, err := a.singles(ctx, records)
+	if err != nil {
+		return err
+	}
+	return a.compareAll(ctx, low, high, a.distinct(sorted(records)))
+}
