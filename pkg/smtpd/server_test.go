@@ -228,7 +228,7 @@ func dial(t testing.TB, addr string) *client {
 }
 
 func newClient(t testing.TB, conn net.Conn) *client {
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	return &client{t: t, conn: conn, r: bufio.NewReader(conn)}
 }
 

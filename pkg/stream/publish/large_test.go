@@ -78,10 +78,13 @@ func readBack(t *testing.T, js jetstream.JetStream, m Mail, got []inLog) error {
 	return nil
 }
 
+// longEnough is more than hundreds of megabytes take on a busy machine with the race detector.
+const longEnough = 10 * time.Minute
+
 // TestLargeMailByteExact: below, at and above the size of one message, and far above.
 func TestLargeMailByteExact(t *testing.T) {
 	log := startLog(t, oneShard())
-	p := startPublisher(t, log.nc, Config{})
+	p := startPublisher(t, log.nc, Config{Deadline: longEnough})
 	waitReady(t, p)
 	for _, size := range []int64{stream.PartBytes + 1, 2 * stream.PartBytes, 2*stream.PartBytes + 1, 25 << 20, 100 << 20} {
 		m := largeTestMail(t, size)
@@ -109,7 +112,7 @@ func TestLargeMailByteExact(t *testing.T) {
 // TestSixteenLargeMailsAtOnce: more than the log's ingest queue holds, with small mail meanwhile.
 func TestSixteenLargeMailsAtOnce(t *testing.T) {
 	log := startLog(t, stream.Shape{Shards: 1, Replicas: 1, MaxBytes: 1 << 30})
-	p := startPublisher(t, log.nc, Config{MaxLarge: 16})
+	p := startPublisher(t, log.nc, Config{MaxLarge: 16, Deadline: longEnough})
 	waitReady(t, p)
 	l := startLoad(t, p, 2)
 	var mu sync.Mutex

@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/sluice-mail/sluice/pkg/mailstore/mysql/mysqltest"
@@ -265,26 +262,6 @@ func (f *Fleet) Command(ctx context.Context, env []string, name string, args ...
 }
 
 func tail(log string) string { return log[max(0, len(log)-3000):] }
-
-// Where FreeAddr begins to look, so that two test runs beside each other differ, and how far it has come.
-var (
-	firstPort = rand.Uint32N(1 << 16)
-	tried     atomic.Uint32
-)
-
-// FreeAddr is a loopback address that nobody listens on and no other call returns soon. Whoever gets it may listen on it
-// much later, and again after restarts; so it is none of the ports that Linux gives to connections (32768 and up).
-func FreeAddr() string {
-	const lowest, ports = 20_000, 10_000
-	for range ports {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(lowest+(firstPort+tried.Add(1))%ports)))
-		if l, err := net.Listen("tcp", addr); err == nil {
-			_ = l.Close()
-			return addr
-		}
-	}
-	return "127.0.0.1:0" // what is wrong will be said by the one who listens on it
-}
 
 // natsConfig copies the committed server configuration with our ports and without its accounts.
 func natsConfig(file, committed, client, monitor string) error {
