@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/oklog/ulid/v2"
+
 	"github.com/sluice-mail/sluice/pkg/audit/acks"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
@@ -129,6 +131,28 @@ func TestWhatWasDecidedIsNotMissing(t *testing.T) {
 	r := w.audit(t, Options{Acks: recorded})
 	if r.Dropped != 1 || r.Erased != 1 || r.Accepted != 1 || r.Missing != 1 || r.Acks.Decided != 3 || r.Acks.Missing != 1 {
 		t.Errorf("%+v, %+v", r, *r.Acks)
+	}
+}
+
+// retrying is a world in which a mail is stored after the audit looked for it in the database.
+type retrying struct {
+	*world
+	id ulid.ULID
+}
+
+func (r retrying) Refresh(context.Context) error {
+	r.rows[r.id] = mailstore.Row{ID: r.id, Size: 100, SHA256: shaOf(r.id)}
+	return nil
+}
+
+// An operator retries a dead letter between two looks of the audit: the first finds no row yet, the second no dead letter any more.
+func TestADeadLetterThatIsRetriedMeanwhileIsNotMissing(t *testing.T) {
+	w := newWorld(1)
+	w.accept(0, true)
+	from := w.sources()
+	from.Dead = retrying{w, w.accept(0, false)}
+	if r, err := Run(t.Context(), from, Options{}); err != nil || r.Missing != 0 || r.Stored != 2 {
+		t.Errorf("%+v %v", r, err)
 	}
 }
 

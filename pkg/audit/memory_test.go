@@ -142,6 +142,22 @@ func TestMailThatIsGoneIsNeverRemembered(t *testing.T) {
 	}
 }
 
+// A stream that was made again has other mail at the same sequences.
+func TestNothingIsRememberedOfAStreamThatWasMadeAgain(t *testing.T) {
+	w, m := newWorld(1), newMemory()
+	for range 3 * testMails {
+		w.accept(0, true)
+	}
+	remembered(t, w, m)
+	old := w.last(0)
+	w.created = w.created.Add(time.Hour)
+	w.accept(0, true)
+	remembered(t, w, m)
+	if steps := m.Steps[0]; len(steps) != 1 || steps[0].From != old+1 {
+		t.Errorf("%d steps are remembered, the first from %d on", len(steps), steps[0].From)
+	}
+}
+
 // What is purged is forgotten, but for ranges that mail behind it is in.
 func TestWhatIsPurgedIsForgotten(t *testing.T) {
 	w, m := newWorld(1), newMemory()

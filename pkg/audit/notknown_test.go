@@ -113,6 +113,9 @@ func TestWhatDoesNotAnswerIsNotKnown(t *testing.T) {
 			id := w.accept(min(i%3, 1), true)
 			recorded.Add(id, shaOf(id))
 		}
+		waiting := w.accept(1, false) // in the shard that may not answer
+		recorded.Add(waiting, shaOf(waiting))
+		w.settled[1]--
 		tt.world = w
 		if tt.letters { // which are asked for only when a mail is not in the database
 			w.accept(0, false)

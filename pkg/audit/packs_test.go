@@ -97,6 +97,20 @@ func TestAPackThatIsLostMeanwhileIsNamed(t *testing.T) {
 	}
 }
 
+// Nothing else differs: an audit of every byte reads the bytes of mail in packs too.
+func TestDamagedMailInAPackIsFound(t *testing.T) {
+	w := newWorld(2)
+	w.per = 5
+	for i := range 300 {
+		w.damaged[w.accept(i%2, true)] = i == 100
+	}
+	for deep, want := range map[bool]int64{false: 0, true: 1} {
+		if r := w.audit(t, Options{Deep: deep}); r.Wrong != want || r.Stored != 300-want {
+			t.Errorf("deep %v: %+v", deep, r)
+		}
+	}
+}
+
 // normal is a report without the order in which it was found.
 func normal(r Report) string {
 	r.last = ulid.ULID{}

@@ -65,6 +65,9 @@ func (f *faultyStore) PutBatch(ctx context.Context, mails []mailstore.Mail) (mai
 }
 
 func (f *faultyStore) Vitals(ctx context.Context) (mailstore.Vitals, error) {
+	if f.away.Load() {
+		return mailstore.Vitals{}, errAway
+	}
 	v, err := f.Store.Vitals(ctx)
 	v.Clock = v.Clock.Add(time.Duration(f.clock.Load()))
 	return v, err
@@ -148,7 +151,11 @@ func (p *pipeline) publish(sender string, mailboxes ...string) ulid.ULID {
 
 func (p *pipeline) publishRaw(raw []byte, sender string, mailboxes ...string) ulid.ULID {
 	p.t.Helper()
-	id := ulid.Make()
+	return p.publishAs(ulid.Make(), raw, sender, mailboxes...)
+}
+
+func (p *pipeline) publishAs(id ulid.ULID, raw []byte, sender string, mailboxes ...string) ulid.ULID {
+	p.t.Helper()
 	sum := sha256.Sum256(raw)
 	env := &mailv1.Envelope{Id: id[:], ReceivedAt: int64(id.Time()), MailFrom: sender, Size: uint64(len(raw)), Sha256: sum[:]}
 	for _, mailbox := range mailboxes {

@@ -1,6 +1,7 @@
 package storer
 
 import (
+	"context"
 	"crypto/sha256"
 	"log/slog"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/sluice-mail/sluice/pkg/audit"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/mailstore/sqlite"
 )
@@ -21,8 +23,9 @@ func TestByAClockThatIsOffNoMailExpires(t *testing.T) {
 		return sqlite.Open(sqlite.Config{Path: filepath.Join(t.TempDir(), "sluice.db"), Retention: retention}, logger, metrics)
 	})
 	ctx, raw := t.Context(), []byte("Subject: x\r\n\r\nbody\r\n")
+	old := func() ulid.ULID { return ulid.MustNewDefault(time.Now().Add(-72 * time.Hour)) } // two in one millisecond are two mails
 	put := func() mailstore.Result {
-		id := ulid.MustNewDefault(time.Now().Add(-72 * time.Hour)) // two in one millisecond are two mails
+		id := old()
 		r, err := p.store.PutBatch(ctx, []mailstore.Mail{{
 			ID: id, Envelope: []byte("e"), Raw: raw, Size: int64(len(raw)), SHA256: sha256.Sum256(raw), Sender: "a@b.example", Mailboxes: []string{"u@example.com"},
 		}})
@@ -37,8 +40,17 @@ func TestByAClockThatIsOffNoMailExpires(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	p.publishAs(old(), raw, "a@b.example", "u@example.com")
+	p.service.auditor = audit.NewPeriodic(p.conn, p.store, retention, func(context.Context, []audit.Place) error { return errAway }, p.service.deps.Logger, prometheus.NewRegistry())
+	purge := func() error { // of that mail, which the database does not have
+		_, err := p.service.auditor.BeforePurge(ctx, "MAIL_0", 1, 1)
+		return err
+	}
 	for _, off := range []time.Duration{72 * time.Hour, -2 * time.Minute} {
 		check(off)
+		if err := purge(); err == nil {
+			t.Errorf("%v ahead: a mail leaves the log as expired", off)
+		}
 		if r := put(); r.New != 1 {
 			t.Errorf("%v ahead: %+v, want the mail stored", off, r)
 		}
@@ -53,6 +65,18 @@ func TestByAClockThatIsOffNoMailExpires(t *testing.T) {
 	if r := put(); r.Expired != 1 {
 		t.Errorf("with a right clock: %+v, want the mail expired", r)
 	}
+	if err := purge(); err != nil {
+		t.Errorf("with a right clock: %v, want the mail to leave the log as expired", err)
+	}
+	p.store.away.Store(true)
+	if err := p.service.checkVitals(ctx); err == nil {
+		t.Error("a database that is away has told its time")
+	}
+	p.store.away.Store(false)
+	if r := put(); r.New != 1 {
+		t.Errorf("by a clock that could not be compared: %+v, want the mail stored", r)
+	}
+	check(30 * time.Second)
 	if err := p.store.Maintain(ctx); err != nil {
 		t.Fatal(err)
 	}

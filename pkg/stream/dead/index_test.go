@@ -5,6 +5,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/dead"
 	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
@@ -33,4 +34,12 @@ func TestTheIndexFollowsTheDeadLetters(t *testing.T) {
 	}
 	is(first, false)
 	is(second, true)
+	if err := f.JS.DeleteStream(t.Context(), stream.DeadStream); err != nil {
+		t.Fatal(err)
+	}
+	f.DeadStream(64 << 20)
+	third, _ := f.Mail(0, "three\r\n")
+	bury(t, f, "refused")
+	is(second, false)
+	is(third, true)
 }

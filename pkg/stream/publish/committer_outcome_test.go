@@ -57,6 +57,7 @@ func TestOutcomes(t *testing.T) {
 		"unanswered, then in the log already": {[]answer{silence, again, ack}, nil, []string{first, first, second}, false},
 		"full":                                {[]answer{apiError(503, 10077, "maximum bytes exceeded")}, ErrFull, []string{first}, false},
 		"full, after silence":                 {[]answer{silence, apiError(503, 10077, "maximum bytes exceeded")}, ErrUnconfirmed, []string{first, first}, false},
+		"full, after silence and being busy":  {[]answer{silence, apiError(429, 10167, "too many requests"), apiError(503, 10077, "maximum bytes exceeded")}, ErrUnconfirmed, []string{first, first, first}, false},
 		"full, when it is in the log already": {[]answer{again, apiError(503, 10077, "maximum bytes exceeded")}, ErrUnconfirmed, []string{first, second}, false},
 		"full of messages":                    {[]answer{apiError(503, 10077, "maximum messages exceeded")}, ErrFull, []string{first}, false},
 		"server out of resources":             {[]answer{apiError(503, 10023, "insufficient resources")}, ErrFull, []string{first}, false},

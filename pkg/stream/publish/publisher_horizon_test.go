@@ -36,9 +36,10 @@ func TestALogShorterThanWhatItAcknowledgedIsAnAlarm(t *testing.T) {
 		}
 	}
 	s := testShard(startSilentLog(t), 0)
-	s.asking() // the question leaves, and what is acknowledged before its answer comes need not be in it
 	s.note(stored, answer{Sequence: 1}, 100)
-	s.learn(&jetstream.StreamInfo{Created: made}, time.Now(), time.Now())
+	s.asking() // the question leaves, and what is acknowledged before its answer comes need not be in it
+	s.note(stored, answer{Sequence: 2}, 100)
+	s.learn(&jetstream.StreamInfo{Created: made, State: jetstream.StreamState{LastSeq: 1}}, time.Now(), time.Now())
 	if got := testutil.ToFloat64(s.metrics.shorter.WithLabelValues("0")); got != 0 {
 		t.Errorf("an answer that crossed an acknowledgement raises the alarm")
 	}
