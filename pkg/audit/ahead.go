@@ -7,6 +7,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/sluice-mail/sluice/pkg/audit/internal/merge"
 	"github.com/sluice-mail/sluice/pkg/audit/internal/recall"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
@@ -43,12 +44,8 @@ func (p *ahead) run(ctx context.Context, bounds []stream.Bounds) (silent []error
 	for _, b := range bounds {
 		shards = append(shards, p.shard(ctx, b))
 	}
-	all := merge(shards)
-	if len(shards) == 1 {
-		all = shards[0]
-	}
 	whole, fresh := 0, 0
-	for r, err := range all {
+	for r, err := range merge.By(taken, shards) {
 		switch {
 		case err != nil:
 			silent = append(silent, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/audit/acks"
+	"github.com/sluice-mail/sluice/pkg/audit/internal/merge"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/pkg/stream"
 	"github.com/sluice-mail/sluice/pkg/stream/tombstone"
@@ -120,7 +121,7 @@ func (a *auditor) all(ctx context.Context) error {
 	for _, shard := range silent {
 		a.lacks(stream.Unanswered{shard})
 	}
-	return a.run(ctx, merge(a.shards(ctx, bounds)))
+	return a.run(ctx, merge.By(taken, a.shards(ctx, bounds)))
 }
 
 // lacks notes that the log was not read whole. Then a row may be of a mail that was not read.

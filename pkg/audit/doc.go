@@ -22,6 +22,10 @@
 // mails are there, whatever was settled in which order. A sum that differs, a dead letter, a copy, a gap, a process that has just
 // taken the lead: all that costs is that those messages are read from the log again, which names what is wrong and repairs it.
 //
+// A pack carries a digest of its mails, made by the ingress that accepted them. As long as the sums agree, the envelopes in the pack
+// are not decoded. Where they do not, the packs concerned are read again, mail by mail, so a wrong digest costs time and
+// hides nothing: what is stored is what the envelopes say, and the database's sum is of that.
+//
 // Memory is bounded by the window, not by the number of mails, because ids rise with time, and a mail is in the log within
 // Slack of the time in its id.
 package audit

@@ -129,55 +129,7 @@ func (b *boxes) of(mailboxes [][]byte) [][16]byte {
 
 func (r *record) row() mailstore.Row { return mailstore.Row{ID: r.id, Size: r.size, SHA256: r.sha} }
 
-// merge interleaves shards by the time the log took the mails. A shard that cannot be read any further yields its error and
-// leaves the others.
-func merge(shards []heads) heads {
-	return func(yield func(record, error) bool) {
-		type source struct {
-			next func() (record, error, bool)
-			head record
-		}
-		var sources []*source
-		// advance says whether a source has one more head, and whether reading should continue.
-		advance := func(s *source) (more, goOn bool) {
-			head, err, ok := s.next()
-			if err != nil {
-				return false, yield(record{}, err)
-			}
-			s.head = head
-			return ok, true
-		}
-		for _, s := range shards {
-			next, stop := iter.Pull2(s)
-			defer stop()
-			src := &source{next: next}
-			more, goOn := advance(src)
-			if !goOn {
-				return
-			}
-			if more {
-				sources = append(sources, src)
-			}
-		}
-		for len(sources) > 0 {
-			oldest := 0
-			for i, s := range sources {
-				if s.head.at < sources[oldest].head.at {
-					oldest = i
-				}
-			}
-			if !yield(sources[oldest].head, nil) {
-				return
-			}
-			more, goOn := advance(sources[oldest])
-			if !goOn {
-				return
-			}
-			if !more {
-				sources = append(sources[:oldest], sources[oldest+1:]...)
-			}
-		}
-	}
-}
+// taken is when the log took a mail.
+func taken(r *record) int64 { return r.at }
 
 func (r record) place() Place { return Place{r.shard, r.sequence, r.index} }

@@ -43,33 +43,67 @@ func (a *auditor) apart(ctx context.Context, records []record, which func(*recor
 		return cmp.Or(cmp.Compare(x.shard, y.shard), cmp.Compare(x.sequence, y.sequence))
 	})
 	for len(packs) > 0 {
-		n, first := 1, &packs[0]
-		for n < len(packs) && packs[n].shard == first.shard && packs[n].settled == first.settled && packs[n].sequence == packs[n-1].sequence+1 {
+		n := 1
+		for n < len(packs) && packs[n].shard == packs[0].shard && packs[n].sequence-packs[n-1].sequence <= near {
 			n++
 		}
-		b := stream.Bounds{Shard: first.shard, From: first.sequence, To: packs[n-1].sequence}
-		settled := uint64(0)
-		if first.settled {
-			settled = b.To
+		mails, err := a.unpack(ctx, packs[:n])
+		if err != nil {
+			return nil, err
 		}
-		for r, err := range shardHeads(ctx, a.Log, a.Log.Outlines, b, settled) {
-			switch {
-			case err != nil:
-				return nil, err
-			case r.gap != nil: // since it was read
-				err = a.gap(ctx, *r.gap)
-			case r.bad != nil:
-				a.undecodable(r)
-			default:
-				kept = append(kept, r)
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
-		packs = packs[n:]
+		kept, packs = append(kept, mails...), packs[n:]
 	}
 	return kept, nil
+}
+
+// near is how many messages that are not wanted are read along, because that costs less than beginning to read once more.
+const near = 200
+
+// unpack reads the mails of packs of a shard, which are in order of sequence. What is bad is counted.
+func (a *auditor) unpack(ctx context.Context, packs []record) (mails []record, err error) {
+	b := stream.Bounds{Shard: packs[0].shard, From: packs[0].sequence, To: packs[len(packs)-1].sequence}
+	var lost []uint64
+	var boxes boxes
+	next, found := 0, false
+	done := func(upTo uint64) {
+		for ; next < len(packs) && packs[next].sequence <= upTo; next++ {
+			if !found {
+				lost = append(lost, packs[next].sequence)
+			}
+			found = false
+		}
+	}
+	err = a.Log.Outlines(ctx, b, func(o *stream.Outline) error {
+		done(o.Sequence - 1)
+		if next == len(packs) || packs[next].sequence != o.Sequence {
+			return nil
+		}
+		found = true
+		r := newRecord(o, 0, &boxes)
+		r.settled = packs[next].settled
+		if r.bad != nil {
+			a.undecodable(r)
+		} else {
+			mails = append(mails, r)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", stream.StreamName(b.Shard), err)
+	}
+	done(b.To)
+	for _, sequence := range lost { // since it was read the first time; it may have been purged
+		gaps, err := a.Log.Gaps(ctx, stream.Bounds{Shard: b.Shard, From: sequence, To: sequence})
+		if err != nil {
+			return nil, err
+		}
+		for _, gap := range gaps {
+			if err := a.gap(ctx, gap); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return mails, nil
 }
 
 // singles replaces all packs by their mails.

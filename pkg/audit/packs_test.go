@@ -2,6 +2,7 @@ package audit
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -52,6 +53,47 @@ func TestDigestsChangeNoResult(t *testing.T) {
 	}
 	if wrong == 0 || decoded == 0 {
 		t.Error("nothing was wrong anywhere: the test shows nothing")
+	}
+}
+
+// A restored database lacks much, and packs lie between messages that are none: reading begins anew for a window, not for a pack.
+func TestManyPacksAreReadInFewPieces(t *testing.T) {
+	w := newWorld(2)
+	w.per = 3
+	const mails = 30_000
+	for i := range mails {
+		w.accept(i%2, i%10 > 7)
+	}
+	if r := w.audit(t, Options{}); r.Mails != mails || r.Missing != mails*8/10 {
+		t.Errorf("%+v", r)
+	}
+	if w.reads > 20 {
+		t.Errorf("reading began %d times for %d packs", w.reads, mails/3)
+	}
+}
+
+// losing is a world whose log loses a message between two readings.
+type losing struct {
+	*world
+	lost stream.Bounds
+}
+
+func (l losing) Outlines(ctx context.Context, b stream.Bounds, fn func(*stream.Outline) error) error {
+	l.holes = []stream.Bounds{l.lost}
+	return l.world.Outlines(ctx, b, fn)
+}
+
+// A message that is gone when its mails are to be read is a gap.
+func TestAPackThatIsLostMeanwhileIsNamed(t *testing.T) {
+	w := newWorld(1)
+	w.per = 4
+	for i := range 400 {
+		w.accept(0, i != 50) // one is missing, so that the packs are decoded
+	}
+	l := losing{w, stream.Bounds{From: 20, To: 20}}
+	r, err := Run(t.Context(), Sources{l, w, w, stones{w}}, Options{})
+	if err != nil || r.Missing != 1 || len(r.Gaps) != 1 || r.Gaps[0].From != 20 || r.Gaps[0].To != 20 {
+		t.Errorf("%+v %v", r, err)
 	}
 }
 

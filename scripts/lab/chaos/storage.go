@@ -106,6 +106,7 @@ func (s *storage) ready(ctx context.Context) (err error) {
 
 // until asks until there is no error.
 func (s *storage) until(ctx context.Context, what string, ask func() error) error {
+	patience := patience + s.dumpAge // as much as has come since the dump may have to be stored again
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {

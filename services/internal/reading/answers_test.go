@@ -12,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/sluice-mail/sluice/pkg/mailcache"
+	"github.com/sluice-mail/sluice/pkg/mailcache/memcachedtest"
 	"github.com/sluice-mail/sluice/pkg/mailstore"
 	"github.com/sluice-mail/sluice/services/internal/reading"
 	"github.com/sluice-mail/sluice/services/internal/reading/readingtest"
@@ -95,13 +96,16 @@ func TestAnswersAreMadeOnce(t *testing.T) {
 // TestNoAnswerOfADeletedMail: not from the process that deleted it, nor from others that have shown it before; with the cache
 // there, away at the deletion, or empty.
 func TestNoAnswerOfADeletedMail(t *testing.T) {
-	cache, server := newCache(t)
 	store := readingtest.Store(t)
-	here, there := newReader(t, store, cache), newReader(t, store, clientOf(t, server))
 	var made composer
-	for name, around := range map[string]struct{ before, after func() }{
-		"cache there": {func() {}, func() {}}, "cache away": {server.Kill, server.Restart}, "cache hangs": {server.Stop, server.Continue},
+	for name, around := range map[string]struct{ before, after func(*memcachedtest.Server) }{
+		"cache there": {func(*memcachedtest.Server) {}, func(*memcachedtest.Server) {}},
+		"cache away":  {(*memcachedtest.Server).Kill, (*memcachedtest.Server).Restart},
+		"cache hangs": {(*memcachedtest.Server).Stop, (*memcachedtest.Server).Continue},
 	} {
+		// A cache of its own: a client remembers for a while that its server could not be reached.
+		cache, server := newCache(t)
+		here, there := newReader(t, store, cache), newReader(t, store, clientOf(t, server))
 		id := readingtest.Put(t, store, "Subject: one\r\n\r\n", ann, ben)
 		cache.DeletePages([]string{ann, ben})
 		shown := func(r *reading.Reader, mailbox string) bool {
@@ -120,14 +124,14 @@ func TestNoAnswerOfADeletedMail(t *testing.T) {
 				t.Fatalf("%s: the mail is not there", name)
 			}
 		}
-		around.before()
+		around.before(server)
 		if _, err := here.Delete(t.Context(), ann, id); err != nil {
 			t.Fatal(err)
 		}
 		if shown(here, ann) {
 			t.Errorf("%s: it is shown by who deleted it", name)
 		}
-		around.after()
+		around.after(server)
 		if shown(here, ann) {
 			t.Errorf("%s: it is shown by who deleted it, after a while", name)
 		}
