@@ -12,7 +12,9 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -26,10 +28,11 @@ import (
 
 func main() {
 	run := flag.String("run", "", "only mutations with this in their name")
+	check := flag.Bool("check", false, "run no tests: only say whether what is to be changed is there")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	missed, err := mutateAll(ctx, *run, flag.Args())
+	missed, err := mutateAll(ctx, *run, *check, flag.Args())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(2)
@@ -40,7 +43,7 @@ func main() {
 	}
 }
 
-func mutateAll(ctx context.Context, name string, lists []string) (missed int, err error) {
+func mutateAll(ctx context.Context, name string, check bool, lists []string) (missed int, err error) {
 	if len(lists) == 0 {
 		if lists, err = filepath.Glob("mutate/*.txt"); err != nil {
 			return 0, err
@@ -57,6 +60,14 @@ func mutateAll(ctx context.Context, name string, lists []string) (missed int, er
 				all = append(all, m)
 			}
 		}
+	}
+	if check {
+		var errs []error
+		for _, m := range all {
+			_, _, err := m.apply(filepath.Join("..", ".."))
+			errs = append(errs, err)
+		}
+		return 0, errors.Join(errs...)
 	}
 	dir, err := os.MkdirTemp("", "mutate")
 	if err != nil {
@@ -78,7 +89,7 @@ func mutateAll(ctx context.Context, name string, lists []string) (missed int, er
 		start := time.Now()
 		noticed, by, err := m.try(ctx, tree)
 		if err != nil {
-			return missed, fmt.Errorf("%s: %w", m.name, err)
+			return missed, err
 		}
 		word := "noticed"
 		if !noticed {
@@ -150,18 +161,26 @@ func pass(ctx context.Context, tree string, all []mutation) error {
 	return nil
 }
 
+// apply is the file as it is in a tree, and with the change.
+func (m mutation) apply(tree string) (text, changed []byte, err error) {
+	if text, err = os.ReadFile(filepath.Join(tree, m.file)); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", m.name, err)
+	}
+	before, after := []byte(strings.Join(m.old, "\n")), []byte(strings.Join(m.new, "\n"))
+	if n := bytes.Count(text, before); n != 1 {
+		return nil, nil, fmt.Errorf("%s: what is to be changed in %s is there %d times", m.name, m.file, n)
+	}
+	return text, bytes.Replace(text, before, after, 1), nil
+}
+
 // try makes the change, runs the tests and takes it back. by is the first test that failed.
 func (m mutation) try(ctx context.Context, tree string) (noticed bool, by string, err error) {
 	path := filepath.Join(tree, m.file)
-	text, err := os.ReadFile(path)
+	text, changed, err := m.apply(tree)
 	if err != nil {
 		return false, "", err
 	}
-	old, changed := strings.Join(m.old, "\n"), strings.Join(m.new, "\n")
-	if n := strings.Count(string(text), old); n != 1 {
-		return false, "", fmt.Errorf("what is to be changed in %s is there %d times", m.file, n)
-	}
-	if err := os.WriteFile(path, []byte(strings.Replace(string(text), old, changed, 1)), 0o644); err != nil {
+	if err := os.WriteFile(path, changed, 0o644); err != nil {
 		return false, "", err
 	}
 	defer func() {
@@ -170,7 +189,7 @@ func (m mutation) try(ctx context.Context, tree string) (noticed bool, by string
 		}
 	}()
 	if out, err := command(ctx, tree, "go", "vet", m.pkg); err != nil {
-		return false, "", fmt.Errorf("it does not compile: %s", out)
+		return false, "", fmt.Errorf("%s: it does not compile: %s", m.name, out)
 	}
 	out, failed := command(ctx, tree, "go", "test", "-count=1", "-timeout=120s", "-run", m.tests, m.pkg)
 	if ctx.Err() != nil {
@@ -186,7 +205,7 @@ func (m mutation) try(ctx context.Context, tree string) (noticed bool, by string
 		by = "it ended in another way"
 	}
 	if failed == nil && strings.Contains(out, "no tests to run") {
-		return false, "", fmt.Errorf("there is no test %s in %s", m.tests, m.pkg)
+		return false, "", fmt.Errorf("%s: there is no test %s in %s", m.name, m.tests, m.pkg)
 	}
 	return failed != nil, by, nil
 }
