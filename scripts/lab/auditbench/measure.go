@@ -91,7 +91,8 @@ func (w *world) cost(ctx context.Context, storers int) (c cost, err error) {
 const purgeStep = 128 << 20
 
 // here audits as the storer does, all mail once after it was stored, and once before its purge. Beside a heap of the size of a
-// storer's, collecting garbage costs what it costs there.
+// storer's, collecting garbage costs what it costs there. One processor, because a storer's have other work whenever an audit
+// waits; in an idle process two of them would spend a third of the time on looking for some.
 func (w *world) here(ctx context.Context, c *cost, heap int) error {
 	db, err := w.open()
 	if err != nil {
@@ -121,6 +122,7 @@ func (w *world) here(ctx context.Context, c *cost, heap int) error {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	before := self()
 	if err := p.Round(ctx); err != nil {
 		return err
