@@ -23,11 +23,11 @@ func (c *client) trickle(text string, interval time.Duration) (sent int) {
 	return len(text)
 }
 
-// fewSeconds is enough for a client to say its next command, also where the machine stands still for a moment.
-const fewSeconds = 2 * time.Second
+// patient is enough for a client to say its next command, also where the machine stands still for a moment.
+const patient = 2 * time.Second
 
 func TestIdleClientIsClosedWith421(t *testing.T) {
-	srv := start(t, Config{Timeouts: Timeouts{Idle: fewSeconds}}, new(memorySink))
+	srv := start(t, Config{Timeouts: Timeouts{Idle: patient}}, new(memorySink))
 	c := dial(t, srv.addr)
 	c.hello()
 	c.want("421 4.4.2")
@@ -39,7 +39,7 @@ func TestIdleClientIsClosedWith421(t *testing.T) {
 
 // A byte now and then does not keep a command alive: its deadline counts from the last reply.
 func TestTricklingACommandIsClosed(t *testing.T) {
-	srv := start(t, Config{Timeouts: Timeouts{Idle: fewSeconds}}, new(memorySink))
+	srv := start(t, Config{Timeouts: Timeouts{Idle: patient}}, new(memorySink))
 	c := dial(t, srv.addr)
 	c.hello()
 	began := time.Now()

@@ -42,7 +42,7 @@ func TestRefusalsAreVisible(t *testing.T) {
 		"another protocol": {Config{}, []string{"GET / HTTP/1.1", "221"}, "command", "not_smtp", ""},
 		"without sequence": {Config{}, []string{"DATA", "503"}, "data", "sequence", ""},
 		"bad chunk":        {Config{}, []string{"BDAT x", "521"}, "bdat", "bad_chunk", ""},
-		"silence":          {Config{Timeouts: Timeouts{Idle: fewSeconds}}, []string{"NOOP", "250", "", "421"}, "session", "timeout", ""},
+		"silence":          {Config{Timeouts: Timeouts{Idle: patient}}, []string{"NOOP", "250", "", "421"}, "session", "timeout", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := start(t, c.cfg, new(memorySink))
