@@ -130,35 +130,44 @@ func (a *auditor) span(ctx context.Context, low, high ulid.ULID, records []recor
 	if !packed(records) {
 		return a.compareAll(ctx, low, high, records)
 	}
-	if !a.onlyLog && !a.options.Deep && a.options.Acks == nil {
-		same, err := a.same(ctx, low, high, records)
-		if err == nil && same && !a.options.SkipLists {
-			same, err = a.listed(ctx, low, high, records)
-		}
-		if err != nil {
-			return fmt.Errorf("reading the database: %w", err)
-		}
-		if same {
-			for i := range records {
-				a.count(&records[i])
-				a.stored(records[i])
-			}
-			return nil
-		}
-		if mailsOf(records) > compareMails {
-			if cut := records[len(records)/2].id; cut.Compare(low) > 0 {
-				records, err = a.apart(ctx, records, func(r *record) bool { return r.spans(cut) })
-				if err != nil {
-					return err
-				}
-				n := front(records, func(r *record) bool { return r.id.Compare(cut) < 0 })
-				if err := a.span(ctx, low, before(cut), a.distinct(sorted(records[:n]))); err != nil {
-					return err
-				}
-				return a.span(ctx, cut, high, a.distinct(sorted(records[n:])))
-			}
-		}
+	if a.onlyLog || a.options.Deep || a.options.Acks != nil {
+		return a.compareSingles(ctx, low, high, records)
 	}
+	same, err := a.same(ctx, low, high, records)
+	if err == nil && same && !a.options.SkipLists {
+		same, err = a.listed(ctx, low, high, records)
+	}
+	switch cut := records[len(records)/2].id; {
+	case err != nil:
+		return fmt.Errorf("reading the database: %w", err)
+	case same:
+		for i := range records {
+			a.count(&records[i])
+			a.stored(records[i])
+		}
+		return nil
+	case mailsOf(records) > compareMails && cut.Compare(low) > 0:
+		return a.halves(ctx, low, cut, high, records)
+	default:
+		return a.compareSingles(ctx, low, high, records)
+	}
+}
+
+// halves compares what is below cut and the rest.
+func (a *auditor) halves(ctx context.Context, low, cut, high ulid.ULID, records []record) error {
+	records, err := a.apart(ctx, records, func(r *record) bool { return r.spans(cut) })
+	if err != nil {
+		return err
+	}
+	n := front(records, func(r *record) bool { return r.id.Compare(cut) < 0 })
+	if err := a.span(ctx, low, before(cut), a.distinct(sorted(records[:n]))); err != nil {
+		return err
+	}
+	return a.span(ctx, cut, high, a.distinct(sorted(records[n:])))
+}
+
+// compareSingles decodes all packs.
+func (a *auditor) compareSingles(ctx context.Context, low, high ulid.ULID, records []record) error {
 	records, err := a.singles(ctx, records)
 	if err != nil {
 		return err

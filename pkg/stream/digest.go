@@ -107,9 +107,9 @@ func parseDigest(s string) (d Digest, err error) {
 	return d, nil
 }
 
-// digestOf is the digest of a message with these headers. ok is false when it has none that can be used: then the envelopes say
+// headerDigest is the digest of a message with these headers. ok is false when it has none that can be used: then the envelopes say
 // what it carries.
-func digestOf(h nats.Header) (d Digest, ok bool) {
+func headerDigest(h nats.Header) (d Digest, ok bool) {
 	text := h.Get(DigestHeader)
 	if text == "" {
 		return Digest{}, false

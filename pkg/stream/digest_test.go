@@ -65,7 +65,7 @@ func TestADigestIsTheSumOfItsMails(t *testing.T) {
 func TestADigestThatIsNoneIsPassedOver(t *testing.T) {
 	good := packOf(t, "one", "two", "three")
 	text := good.Header.Get(DigestHeader)
-	if d, ok := digestOf(good.Header); !ok || d.String() != text || d.Mails != 3 || d.Bytes != 11 || d.First != (ulid.ULID([]byte(strings.Repeat("\x01", 16)))) {
+	if d, ok := headerDigest(good.Header); !ok || d.String() != text || d.Mails != 3 || d.Bytes != 11 || d.First != (ulid.ULID([]byte(strings.Repeat("\x01", 16)))) {
 		t.Fatalf("%q: %+v", text, d)
 	}
 	fields := strings.Split(text, ",")
@@ -84,7 +84,7 @@ func TestADigestThatIsNoneIsPassedOver(t *testing.T) {
 			t.Errorf("%s: the test is wrong", name)
 		}
 		h := nats.Header{DigestHeader: {bad}, EnvelopeHeader: good.Header[EnvelopeHeader], EnvelopesHeader: good.Header[EnvelopesHeader]}
-		if d, ok := digestOf(h); ok {
+		if d, ok := headerDigest(h); ok {
 			t.Errorf("%s: %q was taken as %+v", name, bad, d)
 		}
 		s := outliner{digests: true}

@@ -72,7 +72,7 @@ type outliner struct {
 // message makes the outlines of a message; it is one with Err when one of its envelopes cannot be decoded, as decodeEnvelopes says.
 func (s *outliner) message(r record.Record) []Outline {
 	if s.digests {
-		if d, ok := digestOf(r.Header); ok {
+		if d, ok := headerDigest(r.Header); ok {
 			s.mails = append(s.mails[:0], Outline{Digest: d})
 			return s.mails
 		}

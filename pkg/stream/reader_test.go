@@ -14,6 +14,16 @@ import (
 	"github.com/sluice-mail/sluice/pkg/stream/internal/streamtest"
 )
 
+// onlyShard is all that a log of one shard has now.
+func onlyShard(t *testing.T, r *stream.Reader) stream.Bounds {
+	t.Helper()
+	all, err := r.Snapshot(t.Context(), time.Time{})
+	if err != nil || len(all) != 1 {
+		t.Fatalf("snapshot %v: %v", all, err)
+	}
+	return all[0]
+}
+
 func TestReaderGivesEveryHeadInOrder(t *testing.T) {
 	f := streamtest.New(t, 256<<20)
 	ids, _ := f.Mails(0, 2*record.WalkBatch+7)
@@ -25,13 +35,10 @@ func TestReaderGivesEveryHeadInOrder(t *testing.T) {
 	bad.Header.Set(stream.EnvelopeHeader, "?")
 	f.Send(bad)
 	r := stream.NewReader(f.NC)
-	bounds, err := r.Snapshot(t.Context(), time.Time{})
-	if err != nil || len(bounds) != 1 {
-		t.Fatalf("snapshot %v: %v", bounds, err)
-	}
+	bounds := onlyShard(t, r)
 	f.Mails(0, 3) // after the snapshot
 	var got []stream.Head
-	if err := r.Heads(t.Context(), bounds[0], func(h stream.Head) error { got = append(got, h); return nil }); err != nil {
+	if err := r.Heads(t.Context(), bounds, func(h stream.Head) error { got = append(got, h); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) != len(ids)+1 {
@@ -61,13 +68,10 @@ func TestDigestsOfALog(t *testing.T) {
 	bad.Header.Set(stream.EnvelopeHeader, "?")
 	f.Send(bad)
 	r := stream.NewReader(f.NC)
-	bounds, err := r.Snapshot(t.Context(), time.Time{})
-	if err != nil || len(bounds) != 1 {
-		t.Fatalf("snapshot %v: %v", bounds, err)
-	}
+	bounds := onlyShard(t, r)
 	var got []string
 	mails, packs := int64(0), make(map[uint64]stream.Digest)
-	if err := r.Digests(t.Context(), bounds[0], func(o *stream.Outline) error {
+	if err := r.Digests(t.Context(), bounds, func(o *stream.Outline) error {
 		switch {
 		case o.Err != nil:
 			got = append(got, "bad")
@@ -86,7 +90,7 @@ func TestDigestsOfALog(t *testing.T) {
 	if want := []string{"mail", "mail", "mail", "pack", "mail", "pack", "bad"}; !slices.Equal(got, want) || mails != 9 {
 		t.Errorf("%v with %d mails, want %v with 9", got, mails, want)
 	}
-	if err := r.Heads(t.Context(), bounds[0], func(h stream.Head) error {
+	if err := r.Heads(t.Context(), bounds, func(h stream.Head) error {
 		if d := packs[h.Sequence]; h.Err == nil && d.Mails > 0 && (h.ID.Compare(d.First) < 0 || h.ID.Compare(d.Last) > 0 || int64(h.Of) != d.Mails) {
 			t.Errorf("mail %d of %d, %s, is not in %+v", h.Index, h.Of, h.ID, d)
 		}

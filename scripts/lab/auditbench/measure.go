@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
-	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,7 +92,7 @@ const purgeStep = 128 << 20
 // here audits as the storer does, all mail once after it was stored, and once before its purge. Beside a heap of the size of a
 // storer's, collecting garbage costs what it costs there. One processor, because a storer's have other work whenever an audit
 // waits; in an idle process two of them would spend a third of the time on looking for some.
-func (w *world) here(ctx context.Context, c *cost, heap int) error {
+func (w *world) here(ctx context.Context, c *cost, heap int) (err error) {
 	db, err := w.open()
 	if err != nil {
 		return err
@@ -111,17 +110,11 @@ func (w *world) here(ctx context.Context, c *cost, heap int) error {
 	runtime.GC() // nor is sweeping it; a storer's memory is in use already
 	ballast := make([]byte, heap)
 	defer runtime.KeepAlive(ballast)
-	if w.profile != "" {
-		f, err := os.Create(w.profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := bench.Profile(w.profile)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, stop()) }()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	before := self()
 	if err := p.Round(ctx); err != nil {

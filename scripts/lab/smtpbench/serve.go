@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/sluice-mail/sluice/pkg/smtp"
 	"github.com/sluice-mail/sluice/pkg/smtpd"
+	"github.com/sluice-mail/sluice/scripts/lab/internal/bench"
 )
 
 // usage is what a server process has used up to now.
@@ -38,7 +40,7 @@ type usage struct {
 
 // runServe is one server process. It prints its address, then answers each line on its input: "usage" with the
 // numbers, "gc" with the numbers after a collection that gives memory back. It ends with its input.
-func runServe(args []string) error {
+func runServe(args []string) (err error) {
 	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
 	engine := fs.String("engine", "sluice", "sluice or go-smtp")
 	cert := fs.String("cert", "", "PEM certificate for STARTTLS")
@@ -55,17 +57,11 @@ func runServe(args []string) error {
 	if err != nil {
 		return err
 	}
-	if *profile != "" {
-		f, err := os.Create(*profile)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		if err := pprof.StartCPUProfile(f); err != nil {
-			return err
-		}
-		defer pprof.StopCPUProfile()
+	stop, err := bench.Profile(*profile)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, stop()) }()
 	go func() { _ = serve(l) }()
 	fmt.Println(l.Addr())
 	in := bufio.NewScanner(os.Stdin)
